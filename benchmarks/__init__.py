@@ -1,0 +1,1 @@
+"""Programs that measure the whole against a known truth or a named rival."""

@@ -1,0 +1,106 @@
+"""A bundle on disk: a folder with a manifest, the graphs, a golden frame and a parity report.
+
+    manifest.json          the contract (dlc_deploy.manifest)
+    pose.onnx              the pose graph
+    detector.onnx          the detector graph of a top-down model
+    golden.npz             frames with the poses that the PyTorch graph gave for them
+    parity.json            how far the engine was from the PyTorch graph when it was exported
+    pytorch_config.yaml    the model's configuration as it was trained
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dlc_deploy.errors import BundleError
+from dlc_deploy.manifest import Manifest
+from dlc_deploy.poses import Boxes, Poses
+
+MANIFEST = "manifest.json"
+GOLDEN = "golden.npz"
+PARITY = "parity.json"
+CONFIG = "pytorch_config.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Golden:
+    """Frames and what the PyTorch graph made of them; any consumer can replay it.
+
+    Attributes:
+        frames: uint8 [N, H, W, 3] RGB.
+        poses: in pixels of these frames.
+    """
+
+    frames: NDArray[np.uint8]
+    poses: Poses
+
+    def save(self, path: Path) -> None:
+        """Write ``golden.npz``: frames, xy, score, and boxes and box_score of a top-down model."""
+        arrays = {"frames": self.frames, "xy": self.poses.xy, "score": self.poses.score}
+        if self.poses.boxes is not None:
+            arrays |= {"boxes": self.poses.boxes.xywh, "box_score": self.poses.boxes.score}
+        np.savez_compressed(path, allow_pickle=False, **arrays)
+
+    @classmethod
+    def load(cls, path: Path) -> Golden:
+        """Read ``golden.npz``."""
+        with np.load(path, allow_pickle=False) as arrays:
+            boxes = Boxes(arrays["boxes"], arrays["box_score"]) if "boxes" in arrays else None
+            return cls(arrays["frames"], Poses(arrays["xy"], arrays["score"], boxes))
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle whose manifest has been read and checked."""
+
+    path: Path
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, path: str | Path) -> Bundle:
+        """Read the manifest of the bundle at ``path``.
+
+        Raises:
+            BundleError: no bundle, an edited manifest, or a listed file is absent.
+        """
+        path = Path(path)
+        if not (path / MANIFEST).is_file():
+            hint = (
+                "Export the snapshot first: dlc-export SNAPSHOT -o BUNDLE."
+                if path.suffix == ".pt"
+                else f"A bundle is a folder with a {MANIFEST}, made by dlc-export."
+            )
+            raise BundleError(f"{path}: expected a bundle, found no {MANIFEST}. {hint}")
+        manifest = Manifest.from_json(
+            (path / MANIFEST).read_text(encoding="utf-8"), source=str(path / MANIFEST)
+        )
+        absent = [name for name in manifest.files if not (path / name).is_file()]
+        if absent:
+            raise BundleError(
+                f"{path}: files of the bundle are missing: {', '.join(absent)}. "
+                "Copy the whole folder, or export the snapshot again."
+            )
+        return cls(path, manifest)
+
+    def damaged_files(self) -> list[str]:
+        """Names of the files whose content is not what the manifest sealed."""
+        return [
+            name
+            for name, expected in self.manifest.files.items()
+            if sha256(self.path / name) != expected
+        ]
+
+    def golden(self) -> Golden:
+        """The golden frames."""
+        return Golden.load(self.path / GOLDEN)
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,1 @@
+"""From frames to poses, without torch: engines, video, pipelines and output files."""

@@ -1,0 +1,1 @@
+"""From labels to snapshots: models, data and runners of DeepLabCut 3, under its names."""
