@@ -1,0 +1,61 @@
+"""Pipelines know animals, not engines: frames in, poses out, in steps that a stream can overlap.
+
+Adding one: a file with a class that is a :class:`Pipeline`, and a line in ``build_pipeline``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dlc_deploy.bundle import Bundle
+from dlc_deploy.engine import Engine
+from dlc_deploy.poses import Poses
+
+from .bottom_up import BottomUp
+from .top_down import TopDown
+
+OpenEngine = Callable[[Path], Engine]
+Step = tuple[str, Callable[[Any], Any]]
+
+__all__ = ["BottomUp", "Pipeline", "Step", "TopDown", "build_pipeline", "run_steps"]
+
+
+class Pipeline(Protocol):
+    """Turns frames into poses.
+
+    Attributes:
+        steps: named functions; the first takes uint8 [N, H, W, 3] RGB frames of one size, each
+            takes what the one before returned, the last returns :class:`Poses`. They keep no
+            state, so several batches may be in different steps, or in the same one, at once.
+        engines: what the steps run, for reports and closing.
+    """
+
+    @property
+    def steps(self) -> tuple[Step, ...]: ...
+
+    @property
+    def engines(self) -> dict[str, Engine]: ...
+
+
+def run_steps(pipeline: Pipeline, frames: NDArray[np.uint8]) -> Poses:
+    """All steps, one after the other, in the calling thread."""
+    value: Any = frames
+    for _, step in pipeline.steps:
+        value = step(value)
+    poses: Poses = value
+    return poses
+
+
+def build_pipeline(bundle: Bundle, open_graph: OpenEngine, max_individuals: int) -> Pipeline:
+    """The pipeline that the manifest asks for, its engines opened by ``open_graph``."""
+    manifest = bundle.manifest
+    pose = open_graph(bundle.path / manifest.pose.file)
+    if manifest.detector is None:
+        return BottomUp(manifest, pose)
+    detector = open_graph(bundle.path / manifest.detector.file)
+    return TopDown(manifest, detector, pose, max_individuals)

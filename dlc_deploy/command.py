@@ -1,0 +1,97 @@
+"""``dlc-deploy VERB``: one file per verb, imported only when its verb is called.
+
+A verb's module offers
+
+    DESCRIPTION: str
+    add_arguments(parser) -> None     cheap: choices come from dlc_deploy.choices
+    run(arguments) -> int             the exit status; heavy imports live in here
+
+Errors of dlc-deploy end with their own exit status and one message, without a traceback unless
+``--debug`` is given; 130 means interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from types import ModuleType
+
+from dlc_deploy import __version__
+from dlc_deploy.errors import DlcDeployError
+
+VERBS = {
+    "export": ("dlc_deploy.exporters.command", "make a bundle from a snapshot"),
+    "analyze": ("dlc_deploy.runtime.commands.analyze", "turn videos into poses"),
+    "verify": ("dlc_deploy.runtime.commands.verify", "check a bundle on this machine"),
+    "inspect": ("dlc_deploy.runtime.commands.inspect", "show what a file holds"),
+    "doctor": ("dlc_deploy.runtime.commands.doctor", "show what this machine has"),
+    "demo": ("dlc_deploy.benchmarks.demo", "draw, train, export, analyse: all in two minutes"),
+}
+INTERRUPTED = 130
+UNEXPECTED = 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """``dlc-deploy``: dispatch to a verb."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words and words[0] in VERBS:
+        return _run_verb(words[0], words[1:], program=f"dlc-deploy {words[0]}")
+    parser = argparse.ArgumentParser(
+        prog="dlc-deploy",
+        description="DeepLabCut 3 snapshots to engines, and videos to poses.",
+        epilog="\n".join(f"  {verb:<9} {summary}" for verb, (_, summary) in VERBS.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"dlc-deploy {__version__}")
+    parser.add_argument("verb", choices=VERBS, metavar="VERB", help="one of those below")
+    parser.parse_args(words)
+    return 0
+
+
+def export() -> int:
+    """``dlc-export``."""
+    return _run_verb("export", sys.argv[1:], program="dlc-export")
+
+
+def analyze() -> int:
+    """``dlc-analyze``."""
+    return _run_verb("analyze", sys.argv[1:], program="dlc-analyze")
+
+
+def _run_verb(verb: str, words: Sequence[str], *, program: str) -> int:
+    module = _import_verb(verb)
+    parser = argparse.ArgumentParser(prog=program, description=module.DESCRIPTION)
+    module.add_arguments(parser)
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    arguments = parser.parse_args(words)
+    try:
+        return int(module.run(arguments))
+    except KeyboardInterrupt:
+        print("interrupted: nothing half-written was left behind", file=sys.stderr)
+        return INTERRUPTED
+    except DlcDeployError as error:
+        if arguments.debug:
+            raise
+        print(f"{program}: {error}", file=sys.stderr)
+        return error.exit_status
+    except Exception as error:
+        if arguments.debug:
+            raise
+        name = type(error).__name__
+        notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+        print(
+            f"{program}: unexpected {name}: {error}{notes}. This is a fault of dlc-deploy or of "
+            "this machine; --debug shows where it happened.",
+            file=sys.stderr,
+        )
+        return UNEXPECTED
+
+
+def _import_verb(verb: str) -> ModuleType:
+    return import_module(VERBS[verb][0])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

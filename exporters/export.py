@@ -1,0 +1,305 @@
+"""From a snapshot to a bundle: load, build the graphs, write ONNX, prove it, seal it.
+
+The bundle is built in a hidden folder beside its final name and renamed when it has passed; a
+refused or interrupted export leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+import torch
+
+from dlc_deploy import __version__
+from dlc_deploy.bundle import CONFIG, GOLDEN, MANIFEST, PARITY, Bundle, Golden, sha256
+from dlc_deploy.choices import ExportFormat, Precision
+from dlc_deploy.engine import Engine
+from dlc_deploy.errors import InputError, UsageError
+from dlc_deploy.manifest import DetectorGraph as DetectorEntry
+from dlc_deploy.manifest import Manifest
+from dlc_deploy.manifest import PoseGraph as PoseEntry
+from dlc_deploy.runtime.engines import open_engine
+from dlc_deploy.runtime.outputs.scorer import origin_of, scorer_name
+from dlc_deploy.runtime.pipelines import run_steps
+from dlc_deploy.runtime.pipelines.bottom_up import BottomUp
+from dlc_deploy.runtime.pipelines.top_down import TopDown
+
+from .graph import DetectorGraph, PoseGraph
+from .onnx import InputSize, write_onnx
+from .parity import DEFAULT_TOLERANCE, Parity, compare
+from .reference import Recorder, TorchEngine
+from .rewrites import rewrite_operators
+from .samples import Samples, choose_samples
+from .source import Source, load_source
+
+POSE, DETECTOR = "pose", "detector"
+OUTPUTS = {POSE: ("poses",), DETECTOR: ("boxes", "scores")}
+_DRAWN_SIZE = (480, 640)
+_DRAWN_SIZE_FIXED_MULTIPLE = (256, 320)
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What the graphs will be, before any of them is made."""
+
+    sizes: dict[str, InputSize]
+    pose: PoseEntry
+    detector: DetectorEntry | None
+    individuals: int
+
+
+def export(
+    snapshot: str | Path,
+    *,
+    detector: str | Path | None = None,
+    config: str | Path | None = None,
+    format: ExportFormat = "onnx",
+    precision: Precision = "fp32",
+    size: tuple[int, int] | None = None,
+    max_individuals: int | None = None,
+    calibration: str | Path | None = None,
+    tolerance: float | None = None,
+    output: str | Path | None = None,
+    overwrite: bool = False,
+    progress: Progress = lambda step: None,
+) -> Bundle:
+    """Make a bundle from a DeepLabCut snapshot.
+
+    Args:
+        snapshot: a pose snapshot, or the single file of DeepLabCut's ``export_model``.
+        detector: the detector's snapshot of a top-down model.
+        config: by default the ``pytorch_config.yaml`` beside the snapshot.
+        format: what to build.
+        precision: numbers the networks compute in.
+        size: (height, width) of the pose graph's input, for a bottom-up model whose configuration
+            leaves it free; free too when None.
+        max_individuals: animals looked for in a frame of a top-down model; as many as the
+            configuration names when None.
+        calibration: a video or folder of images to judge the engines on; the project's labelled
+            images when None.
+        tolerance: largest distance in pixels from the PyTorch graph; the contract's when None.
+        output: the bundle's folder; named as the snapshot, in the working folder, when None.
+        overwrite: replace ``output`` if it is a bundle.
+        progress: called with the name of each step as it begins.
+
+    Returns:
+        The sealed bundle.
+
+    Raises:
+        InputError: something given cannot be used; its subclasses say what.
+        VerificationError: an engine differs from the PyTorch graph; nothing is written.
+    """
+    snapshot = Path(snapshot)
+    folder = Path(output) if output is not None else Path(snapshot.stem)
+    _check_output(folder, overwrite)
+    progress("loading the snapshot")
+    source = load_source(snapshot, _path(detector), _path(config))
+    plan = _plan(source, size, max_individuals, precision)
+    samples = choose_samples(_path(calibration), snapshot, _drawn_size(plan))
+    with _building(folder, overwrite) as build:
+        (build / CONFIG).write_text(source.config_text, encoding="utf-8")
+        graphs = _graphs(source, plan)
+        references = {
+            name: Recorder(TorchEngine(graph, OUTPUTS[name])) for name, graph in graphs.items()
+        }
+        progress("running the PyTorch graph")
+        _record_golden(source, plan, references, samples).save(build / GOLDEN)
+        for name, graph in graphs.items():
+            progress(f"exporting the {name} graph to ONNX")
+            rewrite_operators(graph)
+            write_onnx(graph, build / f"{name}.onnx", size=plan.sizes[name], outputs=OUTPUTS[name])
+        progress("comparing ONNX Runtime with PyTorch")
+        parity = _judge(build, references, samples, tolerance or DEFAULT_TOLERANCE[precision])
+        (build / PARITY).write_text(parity.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        parity.require()
+        manifest = _manifest(source, plan, build)
+        (build / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+    return Bundle.open(folder)
+
+
+def _plan(
+    source: Source, size: tuple[int, int] | None, individuals: int | None, precision: Precision
+) -> _Plan:
+    config = source.config
+    if config.data.inference.augmentations():
+        names = ", ".join(config.data.inference.augmentations())
+        raise UsageError(f"data.inference switches on augmentations ({names}); switch them off.")
+    if config.method == "bu":
+        return _plan_bottom_up(source, size, individuals, precision)
+    return _plan_top_down(source, size, individuals, precision)
+
+
+def _plan_bottom_up(
+    source: Source, size: tuple[int, int] | None, individuals: int | None, precision: Precision
+) -> _Plan:
+    transforms = source.config.data.inference
+    frame = transforms.frame()
+    if individuals not in (None, 1):
+        raise UsageError(
+            f"A single-animal bottom-up model finds 1 individual, got --max-individuals "
+            f"{individuals}. Leave the option out."
+        )
+    if size is not None and frame.fixed_size not in (None, size):
+        raise UsageError(
+            f"The model's configuration resizes frames to {frame.fixed_size}, got --size {size}. "
+            "Leave the option out."
+        )
+    fixed = size or frame.fixed_size
+    multiple = frame.padding.height_divisor if frame.padding else 1
+    example = fixed or (_DRAWN_SIZE_FIXED_MULTIPLE if multiple > 1 else (192, 256))
+    entry = PoseEntry(
+        file=f"{POSE}.onnx",
+        precision=precision,
+        size=fixed,
+        normalization=transforms.normalization(),
+        frame=frame,
+    )
+    sizes = {POSE: InputSize(example, fixed is not None, multiple)}
+    return _Plan(sizes, entry, None, 1)
+
+
+def _plan_top_down(
+    source: Source, size: tuple[int, int] | None, individuals: int | None, precision: Precision
+) -> _Plan:
+    if size is not None:
+        raise UsageError(
+            f"A top-down model takes crops of the size it was trained with, got --size {size}. "
+            "Leave the option out."
+        )
+    transforms = source.config.data.inference
+    if transforms.top_down_crop is None:
+        raise UsageError("Expected data.inference.top_down_crop of a top-down model, found none.")
+    crop = transforms.top_down_crop.preprocessing()
+    pose = PoseEntry(
+        file=f"{POSE}.onnx",
+        precision=precision,
+        size=(crop.height, crop.width),
+        normalization=transforms.normalization(),
+        crop=crop,
+    )
+    seen = source.detector_config.data.inference
+    detector = DetectorEntry(
+        file=f"{DETECTOR}.onnx",
+        precision=precision,
+        size=seen.frame().fixed_size,
+        normalization=seen.normalization(),
+        frame=seen.frame(),
+    )
+    sizes = {
+        DETECTOR: InputSize(detector.size or _DRAWN_SIZE, detector.size is not None),
+        POSE: InputSize((crop.height, crop.width), fixed=True),
+    }
+    return _Plan(sizes, pose, detector, individuals or len(source.config.metadata.individuals))
+
+
+def _graphs(source: Source, plan: _Plan) -> dict[str, torch.nn.Module]:
+    graphs: dict[str, torch.nn.Module] = {}
+    if source.detector is not None and plan.detector is not None:
+        graphs[DETECTOR] = DetectorGraph(
+            source.detector, plan.detector.normalization, plan.individuals
+        )
+    graphs[POSE] = PoseGraph(source.model, plan.pose.normalization)
+    return {name: graph.eval() for name, graph in graphs.items()}
+
+
+def _record_golden(
+    source: Source, plan: _Plan, references: dict[str, Recorder], samples: Samples
+) -> Golden:
+    """Run all samples through the reference; the first is the golden frame."""
+    draft = _draft(source, plan)
+    pose: Engine = references[POSE]
+    pipeline = (
+        BottomUp(draft, pose)
+        if plan.detector is None
+        else TopDown(draft, references[DETECTOR], pose, plan.individuals)
+    )
+    poses = [run_steps(pipeline, frame[None]) for frame in samples.frames]
+    return Golden(samples.frames[0][None], poses[0])
+
+
+def _judge(
+    build: Path, references: dict[str, Recorder], samples: Samples, tolerance: float
+) -> Parity:
+    engines = {name: open_engine(build / f"{name}.onnx") for name in references}
+    parity = Parity(
+        reference=references[POSE].description,
+        engine=engines[POSE].description,
+        frames=len(samples.frames),
+        frames_from=samples.origin,
+        tolerance_px=tolerance,
+        graphs={name: compare(references[name].calls, engines[name]) for name in references},
+    )
+    for engine in engines.values():
+        engine.close()
+    return parity
+
+
+def _draft(source: Source, plan: _Plan) -> Manifest:
+    """The manifest but for the files, which are not all there yet."""
+    metadata = source.config.metadata
+    origin = origin_of(source.snapshot, source.detector_snapshot)
+    return Manifest(
+        method=source.config.method,
+        net_type=source.config.net_type,
+        scorer=scorer_name(source.config.net_type, origin),
+        bodyparts=tuple(metadata.bodyparts),
+        unique_bodyparts=tuple(metadata.unique_bodyparts),
+        individuals=tuple(metadata.individuals),
+        max_individuals=plan.individuals,
+        pose=plan.pose,
+        detector=plan.detector,
+        origin=origin,
+        tools={"dlc-deploy": __version__, "torch": torch.__version__, "onnx": onnx.__version__},
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        files={},
+    )
+
+
+def _manifest(source: Source, plan: _Plan, build: Path) -> Manifest:
+    files = {path.name: sha256(path) for path in sorted(build.iterdir())}
+    return _draft(source, plan).model_copy(update={"files": files}).sealed()
+
+
+@contextlib.contextmanager
+def _building(folder: Path, overwrite: bool) -> Iterator[Path]:
+    build = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(build, ignore_errors=True)
+    try:
+        build.mkdir(parents=True)
+    except OSError as error:
+        raise InputError(
+            f"{folder}: expected a place to write the bundle, got: {error.strerror}. "
+            "Choose another with -o."
+        ) from error
+    try:
+        yield build
+        if overwrite and folder.exists():
+            shutil.rmtree(folder)
+        build.rename(folder)
+    finally:
+        shutil.rmtree(build, ignore_errors=True)
+
+
+def _check_output(folder: Path, overwrite: bool) -> None:
+    if not folder.exists():
+        return
+    if not overwrite:
+        raise UsageError(f"{folder}: already exists. Pass --overwrite, or another -o.")
+    if not (folder / MANIFEST).is_file():
+        raise UsageError(f"{folder}: is not a bundle, so it is not overwritten. Choose another -o.")
+
+
+def _drawn_size(plan: _Plan) -> tuple[int, int]:
+    return plan.pose.size if plan.pose.size and plan.detector is None else _DRAWN_SIZE
+
+
+def _path(path: str | Path | None) -> Path | None:
+    return None if path is None else Path(path)

@@ -1,0 +1,115 @@
+"""A graph module to an ONNX file: checked, written, checked again."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+import torch
+from torch import nn
+from torch.export import Dim
+
+from dlc_deploy.errors import DlcDeployError
+
+INPUT = "images"
+
+
+@dataclass(frozen=True, slots=True)
+class InputSize:
+    """What sizes a graph takes.
+
+    Attributes:
+        example: (height, width) to trace with.
+        fixed: True for that size only; otherwise height and width are free.
+        multiple: with free sizes, what height and width are multiples of.
+    """
+
+    example: tuple[int, int]
+    fixed: bool
+    multiple: int = 1
+
+
+class OnnxExportError(DlcDeployError):
+    """PyTorch could not turn the model into ONNX."""
+
+
+def write_onnx(
+    graph: nn.Module, path: Path, *, size: InputSize, outputs: Sequence[str]
+) -> None:
+    """Export ``graph`` (uint8 [N, H, W, 3] in) to ``path`` with a free batch.
+
+    Raises:
+        OnnxExportError: the model holds an operation that cannot be exported, or the file that came
+            out is not what was asked for.
+    """
+    images = torch.zeros((2, *size.example, 3), dtype=torch.uint8)
+    try:
+        with _quiet(), torch.inference_mode():
+            program = torch.onnx.export(
+                graph.eval(),
+                (images,),
+                dynamo=True,
+                dynamic_shapes=(_dynamic_shapes(size),),
+                input_names=[INPUT],
+                output_names=list(outputs),
+                verbose=False,
+            )
+    except Exception as error:  # torch.export raises many unrelated types.
+        raise OnnxExportError(
+            f"The model cannot be exported to ONNX: {type(error).__name__}: {error}. A custom "
+            "module must compute with tensors only, with shapes that do not depend on the data."
+        ) from error
+    assert program is not None
+    program.save(str(path))
+    _check(path, size, outputs)
+
+
+def _dynamic_shapes(size: InputSize) -> dict[int, object]:
+    shapes: dict[int, object] = {0: Dim("batch", min=1, max=4096)}
+    if not size.fixed:
+        for axis, name in ((1, "height"), (2, "width")):
+            if size.multiple == 1:
+                shapes[axis] = Dim(name, min=32, max=8192)
+            else:
+                cells = Dim(f"{name}_cells", min=2, max=8192 // size.multiple)
+                shapes[axis] = size.multiple * cells
+    return shapes
+
+
+def _check(path: Path, size: InputSize, outputs: Sequence[str]) -> None:
+    model = onnx.load(str(path))
+    onnx.checker.check_model(model)
+    found = [output.name for output in model.graph.output]
+    if found != list(outputs):
+        raise OnnxExportError(f"Expected the outputs {list(outputs)}, the exported file has {found}.")
+    shape = model.graph.input[0].type.tensor_type.shape.dim
+    free = [axis for axis, dim in enumerate(shape) if dim.dim_param]
+    expected = [0] if size.fixed else [0, 1, 2]
+    if free != expected:
+        raise OnnxExportError(
+            f"Expected the axes {expected} of the input to be free, the exported file has {free}."
+        )
+    foreign = {node.domain for node in model.graph.node} - {"", "ai.onnx"}
+    if foreign:
+        raise OnnxExportError(f"Expected standard ONNX operators, got some of {sorted(foreign)}.")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter's warnings speak of its inside; what matters is checked afterwards."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "torch.export")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

@@ -1,0 +1,159 @@
+"""How far an engine is from the PyTorch graph, in pixels, and whether that passes.
+
+The rule for fp32 is that of the project's contract: at most 0.01 px where the score is 0.05 or more.
+Frames on which the model is not sure of anything say little; when no keypoint reaches that score all
+of them are compared, and the report says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dlc_deploy.engine import Arrays, Engine
+from dlc_deploy.errors import VerificationError
+from dlc_deploy.preprocessing import Value
+
+from .reference import Call
+
+MIN_SCORE = 0.05
+MAX_SCORE_ERROR = 1e-3
+CHANGED_PEAK_PIXELS = 1.0
+DEFAULT_TOLERANCE = {"fp32": 0.01}
+
+
+class GraphParity(Value):
+    """One graph's distance from its reference.
+
+    Attributes:
+        points: keypoints (or box corners) that were compared.
+        sure: True if they are those with a score of 0.05 or more, False if all had to be taken.
+        px_p50, px_p95, px_p99, px_max: distance in input pixels.
+        changed_peaks: share of points that moved by more than 1 px.
+        score_max: largest difference of a score.
+        spread: standard deviation of the positions; 0 would mean that nothing was found anywhere.
+    """
+
+    points: int
+    sure: bool
+    px_p50: float
+    px_p95: float
+    px_p99: float
+    px_max: float
+    changed_peaks: float
+    score_max: float
+    spread: float
+
+
+class Parity(Value):
+    """``parity.json``: what was compared, and what came out."""
+
+    reference: str
+    engine: str
+    frames: int
+    frames_from: str
+    tolerance_px: float
+    graphs: dict[str, GraphParity]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every graph is within the tolerance, on at least one point."""
+        return all(
+            graph.points > 0
+            and graph.px_max <= self.tolerance_px
+            and graph.score_max <= MAX_SCORE_ERROR
+            for graph in self.graphs.values()
+        )
+
+    def require(self) -> None:
+        """Raise where :attr:`passed` is false.
+
+        Raises:
+            VerificationError: the engine differs beyond the tolerance.
+        """
+        if self.passed:
+            return
+        lines = [
+            f"  {name}: {g.points} points, max {g.px_max:.4g} px, score differs by {g.score_max:.2g}"
+            for name, g in self.graphs.items()
+        ]
+        raise VerificationError(
+            f"{self.engine} differs from {self.reference}: expected at most {self.tolerance_px} px "
+            f"and a score within {MAX_SCORE_ERROR}, got\n" + "\n".join(lines) + "\n"
+            "Nothing was written. If this is close enough for you, pass --tolerance PX."
+        )
+
+
+def replay(calls: Sequence[Call], engine: Engine) -> list[tuple[Arrays, Arrays]]:
+    """(reference outputs, outputs of ``engine``) on the same inputs.
+
+    Inputs of one shape go through as one batch, so that the free batch axis is tried as well.
+    """
+    pairs = []
+    for group in _of_one_shape(calls):
+        inputs = _joined([call.inputs for call in group])
+        pairs.append((_joined([call.outputs for call in group]), engine.run(inputs)))
+    return pairs
+
+
+def compare(calls: Sequence[Call], engine: Engine) -> GraphParity:
+    """Distance of ``engine`` from the recorded reference ``calls``.
+
+    Outputs are either ``poses`` [N, I, K, 3] or ``boxes`` [N, D, 4] with ``scores`` [N, D].
+    """
+    pairs = replay(calls, engine)
+    wanted = [_points(reference) for reference, _ in pairs]
+    got = [_points(outputs) for _, outputs in pairs]
+    xy, score = (np.concatenate([points[i] for points in wanted]) for i in range(2))
+    other_xy, other_score = (np.concatenate([points[i] for points in got]) for i in range(2))
+    sure = bool((score >= MIN_SCORE).any())
+    chosen = score >= MIN_SCORE if sure else np.isfinite(xy).all(axis=1)
+    return _summary(xy[chosen], score[chosen], other_xy[chosen], other_score[chosen], sure)
+
+
+def _summary(
+    xy: NDArray[np.float32],
+    score: NDArray[np.float32],
+    other_xy: NDArray[np.float32],
+    other_score: NDArray[np.float32],
+    sure: bool,
+) -> GraphParity:
+    if not len(xy):
+        nothing = dict.fromkeys(GraphParity.model_fields, 0.0)
+        return GraphParity(**nothing | {"points": 0, "sure": False})
+    # NaN would pass every comparison with a tolerance.
+    px = np.nan_to_num(np.linalg.norm(xy - other_xy, axis=1), nan=np.inf)
+    p50, p95, p99 = np.percentile(px, [50, 95, 99])
+    return GraphParity(
+        points=len(px),
+        sure=sure,
+        px_p50=float(p50),
+        px_p95=float(p95),
+        px_p99=float(p99),
+        px_max=float(px.max()),
+        changed_peaks=float((px > CHANGED_PEAK_PIXELS).mean()),
+        score_max=float(np.nan_to_num(np.abs(score - other_score), nan=np.inf).max()),
+        spread=float(xy.std(axis=0).max()),
+    )
+
+
+def _points(outputs: Arrays) -> tuple[NDArray[np.float32], ...]:
+    """Positions [P, 2] and scores [P] of keypoints, or of both corners of each box."""
+    if "poses" in outputs:
+        poses = outputs["poses"].reshape(-1, 3)
+        return poses[:, :2], poses[:, 2]
+    return outputs["boxes"].reshape(-1, 2), outputs["scores"].reshape(-1).repeat(2)
+
+
+def _joined(parts: Sequence[Arrays]) -> Arrays:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _of_one_shape(calls: Sequence[Call]) -> list[list[Call]]:
+    groups: dict[tuple[tuple[int, ...], ...], list[Call]] = {}
+    for call in calls:
+        shapes = tuple(value.shape[1:] for value in call.inputs.values())
+        groups.setdefault(shapes, []).append(call)
+    return list(groups.values())

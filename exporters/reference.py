@@ -1,0 +1,76 @@
+"""The PyTorch graph as an engine, and a recorder of what engines see.
+
+An exported engine is judged on exactly the inputs that the reference saw: in a top-down pipeline a
+box that differs in the last bit can round to another crop, which says nothing about the pose graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import nn
+
+from dlc_deploy.engine import Arrays, Engine
+
+
+class TorchEngine:
+    """A graph module run by PyTorch on the CPU; see :class:`dlc_deploy.engine.Engine`."""
+
+    device = "cpu"
+
+    def __init__(self, graph: nn.Module, outputs: Sequence[str]) -> None:
+        self._graph, self._outputs = graph.eval(), tuple(outputs)
+
+    @property
+    def description(self) -> str:
+        """What executes the graph."""
+        return f"PyTorch {torch.__version__} (CPU)"
+
+    def run(self, inputs: Arrays) -> Arrays:
+        """Execute the graph."""
+        with torch.inference_mode():
+            values = self._graph(*(torch.from_numpy(np.ascontiguousarray(v)) for v in inputs.values()))
+        values = values if isinstance(values, tuple) else (values,)
+        return {name: v.numpy() for name, v in zip(self._outputs, values, strict=True)}
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What an engine was given and what it gave."""
+
+    inputs: Arrays
+    outputs: Arrays
+
+
+@dataclass(frozen=True, slots=True)
+class Recorder:
+    """An engine that remembers its calls."""
+
+    engine: Engine
+    calls: list[Call] = field(default_factory=list)
+
+    @property
+    def device(self) -> str:
+        """The engine's device."""
+        return self.engine.device
+
+    @property
+    def description(self) -> str:
+        """The engine's description."""
+        return self.engine.description
+
+    def run(self, inputs: Arrays) -> Arrays:
+        """Run the engine and keep inputs and outputs."""
+        outputs = self.engine.run(inputs)
+        self.calls.append(Call(dict(inputs), dict(outputs)))
+        return outputs
+
+    def close(self) -> None:
+        """Close the engine."""
+        self.engine.close()

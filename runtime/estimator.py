@@ -1,0 +1,139 @@
+"""A loaded bundle: frames in, poses out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dlc_deploy.bundle import Bundle
+from dlc_deploy.choices import EngineName
+from dlc_deploy.engine import Engine
+from dlc_deploy.errors import UsageError
+from dlc_deploy.manifest import Manifest
+from dlc_deploy.poses import Poses
+
+from .engines import open_engine
+from .parallel import Parallelism
+from .pipelines import Pipeline, build_pipeline, run_steps
+
+
+class Estimator:
+    """Poses of frames by the models of one bundle; a context manager.
+
+    May be called from several threads at once.
+
+    Attributes:
+        bundle: what was loaded.
+        device: ``cpu`` or ``cuda:N``.
+        max_individuals: animals looked for in a frame.
+        parallelism: how the cores are used.
+        pipeline: the steps from frames to poses.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        device: str,
+        engine: EngineName,
+        max_individuals: int | None,
+        parallelism: Parallelism,
+    ) -> None:
+        self.bundle = bundle
+        self.parallelism = parallelism
+        self.max_individuals = _individuals(bundle.manifest, max_individuals)
+
+        def open_graph(graph: Path) -> Engine:
+            return open_engine(graph, name=engine, device=device, threads=parallelism.threads)
+
+        self.pipeline: Pipeline = build_pipeline(bundle, open_graph, self.max_individuals)
+        self.device = self.pipeline.engines["pose"].device
+
+    def __repr__(self) -> str:
+        return f"Estimator({str(self.bundle.path)!r}, device={self.device!r})"
+
+    def __enter__(self) -> Estimator:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __call__(self, frames: NDArray[np.uint8]) -> Poses:
+        """Poses of frames.
+
+        Args:
+            frames: uint8 [N, H, W, 3] RGB; one frame [H, W, 3] is taken as N = 1.
+
+        Returns:
+            Poses in pixels of the frames.
+
+        Raises:
+            ValueError: frames of another dtype or shape.
+        """
+        if frames.ndim == 3:
+            frames = frames[None]
+        if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3:
+            raise ValueError(
+                f"Expected frames uint8 [N, H, W, 3] in RGB, got {frames.dtype} "
+                f"{list(frames.shape)}."
+            )
+        if 0 in frames.shape:
+            raise ValueError(f"Expected at least one frame and one pixel, got {frames.shape}.")
+        return run_steps(self.pipeline, frames)
+
+    def close(self) -> None:
+        """Release the engines."""
+        for engine in self.pipeline.engines.values():
+            engine.close()
+
+
+def load(
+    bundle: str | Path | Bundle,
+    *,
+    device: str = "cpu",
+    engine: EngineName = "auto",
+    max_individuals: int | None = None,
+    parallelism: Parallelism | None = None,
+) -> Estimator:
+    """Load a bundle.
+
+    Args:
+        bundle: its folder.
+        device: ``cpu``, ``cuda`` or ``cuda:N``; an explicit request never falls back.
+        engine: what executes the graphs.
+        max_individuals: animals to look for; the bundle's own number when None.
+        parallelism: by default one batch on all cores, which answers soonest; see
+            :meth:`Parallelism.for_throughput` for videos.
+
+    Raises:
+        BundleError: no bundle, or a damaged one.
+        UnavailableError: the engine or device is not on this machine.
+        UsageError: more individuals than the bundle was exported for.
+    """
+    opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
+    return Estimator(
+        opened,
+        device=device,
+        engine=engine,
+        max_individuals=max_individuals,
+        parallelism=parallelism or Parallelism.for_latency(),
+    )
+
+
+def _individuals(manifest: Manifest, asked: int | None) -> int:
+    most = manifest.max_individuals
+    if asked is None:
+        return most
+    if not 1 <= asked <= most:
+        raise UsageError(
+            f"Expected 1 to {most} individuals, got {asked}: the bundle was exported for {most}. "
+            "Export the snapshot again with --max-individuals."
+        )
+    if asked != most and manifest.method == "bu":
+        raise UsageError(
+            f"This bottom-up bundle always finds {most} individual(s), got "
+            f"--max-individuals {asked}. Leave the option out."
+        )
+    return asked

@@ -1,0 +1,141 @@
+"""Top-down: a detector finds the animals, the pose network sees one crop for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dlc_deploy.engine import Engine
+from dlc_deploy.manifest import Manifest
+from dlc_deploy.poses import Boxes, Poses
+
+from .bottom_up import poses_in_frame
+from .crops import plan_crops
+from .frames import Placement, plan_frames
+
+Images = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Frames, and what the detector sees of them."""
+
+    frames: Images
+    images: Images
+    placement: Placement
+
+
+@dataclass(frozen=True, slots=True)
+class Detected:
+    """Frames, and the boxes of the animals in them."""
+
+    frames: Images
+    boxes: Boxes
+
+
+@dataclass(frozen=True, slots=True)
+class Cropped:
+    """One crop for each valid box.
+
+    Attributes:
+        crops: uint8 [C, height, width, 3].
+        places: int [C, 2]; frame and box of each crop.
+        scale, offset: float [C, 2]; x_frame = x_crop * scale + offset.
+    """
+
+    boxes: Boxes
+    crops: Images
+    places: NDArray[np.int64]
+    scale: NDArray[np.float64]
+    offset: NDArray[np.float64]
+
+
+class TopDown:
+    """As DeepLabCut's: the best ``max_individuals`` boxes are cropped, whatever their score."""
+
+    def __init__(
+        self, manifest: Manifest, detector: Engine, pose: Engine, max_individuals: int
+    ) -> None:
+        if manifest.pose.crop is None or manifest.detector is None:
+            raise ValueError("A top-down bundle needs manifest.pose.crop and manifest.detector.")
+        self._preprocessing = manifest.detector.frame
+        self._crop = manifest.pose.crop
+        self._keypoints = len(manifest.bodyparts)
+        self._individuals = max_individuals
+        self._detector, self._pose = detector, pose
+
+    @property
+    def engines(self) -> dict[str, Engine]:
+        """The detector's and the pose engine."""
+        return {"detector": self._detector, "pose": self._pose}
+
+    @property
+    def steps(self) -> tuple[tuple[str, Callable[[Any], Any]], ...]:
+        """See :class:`dlc_deploy.runtime.pipelines.Pipeline`."""
+        return (
+            ("prepare", self.prepare),
+            ("detect", self.detect),
+            ("crop", self.crop),
+            ("pose", self.estimate),
+        )
+
+    def poses_in_boxes(self, frames: Images, boxes: Boxes) -> Poses:
+        """Poses of animals whose boxes are known, without the detector."""
+        return self.estimate(self.crop(Detected(frames, boxes)))
+
+    def prepare(self, frames: Images) -> Prepared:
+        """What the detector sees, and where it lies in the frames."""
+        plan = plan_frames(self._preprocessing, *frames.shape[1:3])
+        return Prepared(frames, plan.apply(frames), plan.placement)
+
+    def detect(self, prepared: Prepared) -> Detected:
+        """The best boxes of each frame, in pixels of the frame."""
+        found = self._detector.run({"images": prepared.images})
+        corners = found["boxes"][:, : self._individuals]
+        score = found["scores"][:, : self._individuals]
+        return Detected(prepared.frames, _boxes_in_frame(corners, score, prepared.placement))
+
+    def crop(self, detected: Detected) -> Cropped:
+        """One crop for each box."""
+        height, width = detected.frames.shape[1:3]
+        plans = [plan_crops(b, self._crop, height, width) for b in detected.boxes.xywh]
+        places = np.argwhere([plan.valid for plan in plans])
+        crops = np.empty((len(places), self._crop.height, self._crop.width, 3), np.uint8)
+        for (frame, box), out in zip(places, crops, strict=True):
+            plans[frame].cut(detected.frames[frame], box, out)
+        valid = np.array([plan.valid for plan in plans])
+        scale = np.array([plan.scale(self._crop) for plan in plans])[valid]
+        offset = np.array([plan.offset for plan in plans])[valid].astype(np.float64)
+        return Cropped(detected.boxes, crops, places, scale, offset)
+
+    def estimate(self, cropped: Cropped) -> Poses:
+        """Poses in pixels of the frames; individuals in the order of the boxes."""
+        frames, individuals = len(cropped.boxes.score), self._individuals
+        xy = np.full((frames, individuals, self._keypoints, 2), np.nan, np.float32)
+        score = np.full((frames, individuals, self._keypoints), np.nan, np.float32)
+        # No more crops than frames at once: memory stays that of the batch that was asked for.
+        for start in range(0, len(cropped.crops), frames):
+            part = slice(start, start + frames)
+            poses = self._pose.run({"images": cropped.crops[part]})["poses"][:, 0]
+            found = poses_in_frame(
+                poses[:, None], cropped.scale[part, None, None], cropped.offset[part, None, None]
+            )
+            frame, box = cropped.places[part].T
+            xy[frame, box], score[frame, box] = found.xy[:, 0], found.score[:, 0]
+        return Poses(xy, score, cropped.boxes)
+
+
+def _boxes_in_frame(
+    corners: NDArray[np.float32], score: NDArray[np.float32], placement: Placement
+) -> Boxes:
+    """Corners [N, B, 4] in detector pixels to Boxes; score 0 marks a place without a box."""
+    scale, offset = np.float32(placement.scale), np.float32(placement.offset)
+    left_top, right_bottom = corners[..., :2], corners[..., 2:]
+    xywh = np.concatenate([left_top * scale + offset, (right_bottom - left_top) * scale], axis=-1)
+    absent = score <= 0
+    xywh[absent] = np.nan
+    return Boxes(xywh, np.where(absent, np.float32(np.nan), score))

@@ -1,0 +1,100 @@
+"""A bundle checked on this machine: its files, and its golden frame through this machine's engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dlc_deploy.bundle import Golden
+from dlc_deploy.errors import VerificationError
+from dlc_deploy.poses import Boxes, Poses
+
+from .estimator import Estimator
+from .pipelines import TopDown
+
+TOLERANCE_PX = 0.01
+MIN_SCORE = 0.05
+MAX_SCORE_ERROR = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """How far this machine's poses of the golden frame are from the expected ones.
+
+    Attributes:
+        points: keypoints that were compared: those with a score of 0.05 or more, or all of them
+            where the golden frame has none.
+        px_max: largest distance in pixels of the frame.
+        score_max: largest difference of a score.
+        boxes_px_max: largest distance of a box's corner; None for a bottom-up model.
+    """
+
+    points: int
+    px_max: float
+    score_max: float
+    boxes_px_max: float | None
+
+    @property
+    def passed(self) -> bool:
+        """Whether something was compared and all of it agrees."""
+        worst = max(self.px_max, self.boxes_px_max or 0.0)
+        return self.points > 0 and worst <= TOLERANCE_PX and self.score_max <= MAX_SCORE_ERROR
+
+    def require(self) -> None:
+        """Raise where :attr:`passed` is false.
+
+        Raises:
+            VerificationError: this machine gives other poses than the bundle promises.
+        """
+        if not self.passed:
+            raise VerificationError(
+                f"The golden frame does not replay on this machine: expected at most "
+                f"{TOLERANCE_PX} px and {MAX_SCORE_ERROR} in score, got {self}. "
+                "Export the snapshot again, or compare engines with dlc-deploy doctor."
+            )
+
+
+def replay_golden(estimator: Estimator, golden: Golden) -> Replay:
+    """Run the golden frame.
+
+    In a top-down model the crops are cut from the expected boxes: a box that differs in its last
+    bit may round to a crop one pixel aside, which is no fault of the pose engine.
+    """
+    expected = golden.poses
+    pipeline = estimator.pipeline
+    boxes_px = None
+    if isinstance(pipeline, TopDown) and expected.boxes is not None:
+        detected = pipeline.detect(pipeline.prepare(golden.frames))
+        boxes_px = _farthest(_corners(expected.boxes), _corners(detected.boxes))
+        poses = pipeline.poses_in_boxes(golden.frames, expected.boxes)
+    else:
+        poses = estimator(golden.frames)
+    return _compare(expected, poses, boxes_px)
+
+
+def _compare(expected: Poses, got: Poses, boxes_px: float | None) -> Replay:
+    present = np.isfinite(expected.score)
+    sure = expected.score >= MIN_SCORE
+    chosen = sure if sure.any() else present
+    difference = np.abs(expected.score[chosen] - got.score[chosen])
+    return Replay(
+        points=int(chosen.sum()),
+        px_max=_farthest(expected.xy[chosen], got.xy[chosen]),
+        score_max=float(np.nan_to_num(difference, nan=np.inf).max(initial=0.0)),
+        boxes_px_max=boxes_px,
+    )
+
+
+def _corners(boxes: Boxes) -> NDArray[np.float32]:
+    """Corners [P, 2] of the boxes that are there."""
+    xywh = boxes.xywh[np.isfinite(boxes.score)]
+    return np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]])
+
+
+def _farthest(points: NDArray[np.float32], others: NDArray[np.float32]) -> float:
+    if points.shape != others.shape:
+        return float("inf")
+    distance = np.linalg.norm(points - others, axis=-1)
+    return float(np.nan_to_num(distance, nan=np.inf).max(initial=0.0))
