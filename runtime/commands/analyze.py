@@ -1,0 +1,99 @@
+"""``dlc-analyze BUNDLE VIDEO...``: poses of every frame, in DeepLabCut's files."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+from dlc_deploy.choices import EngineName
+
+if TYPE_CHECKING:
+    from dlc_deploy.runtime.estimator import Estimator
+    from dlc_deploy.runtime.outputs.report import RunReport
+
+DESCRIPTION = "Turn videos into poses: DeepLabCut's own .h5, .csv and _full.pickle, and a report."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.add_argument("bundle", type=Path, help="a bundle made by dlc-export")
+    parser.add_argument("videos", type=Path, nargs="+", metavar="VIDEO")
+    parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="default: by the video")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda:N (default: cpu)")
+    parser.add_argument("--batch", type=_positive, default=8, metavar="N", help="default: 8")
+    parser.add_argument("--engine", choices=get_args(EngineName), default="auto")
+    parser.add_argument(
+        "--frames", type=_frames, metavar="A:B", help="only frames A to B-1 (default: all)"
+    )
+    parser.add_argument("--max-individuals", type=_positive, metavar="N")
+    parser.add_argument("--csv", action="store_true", help="write a .csv too")
+    parser.add_argument("--labeled-video", action="store_true", help="write a labelled .mp4 too")
+    parser.add_argument("--pcutoff", type=float, default=0.6, help="of the labelled video")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing results")
+    parser.add_argument("--json", action="store_true", help="print the run reports as JSON lines")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the verb."""
+    from dlc_deploy.runtime.estimator import load
+    from dlc_deploy.runtime.parallel import Parallelism
+
+    with load(
+        arguments.bundle,
+        device=arguments.device,
+        engine=arguments.engine,
+        max_individuals=arguments.max_individuals,
+        parallelism=Parallelism.for_throughput(arguments.device),
+    ) as estimator:
+        for video in arguments.videos:
+            report = _analyze(arguments, estimator, video)
+            print(report.model_dump_json() if arguments.json else _summary(report))
+    return 0
+
+
+def _analyze(arguments: argparse.Namespace, estimator: Estimator, video: Path) -> RunReport:
+    from dlc_deploy.runtime.analysis import analyze_video
+    from dlc_deploy.runtime.progress import video_progress
+
+    with video_progress(video.name, quiet=not sys.stderr.isatty()) as progress:
+        return analyze_video(
+            estimator,
+            video,
+            output=arguments.output,
+            frames=arguments.frames,
+            batch=arguments.batch,
+            csv=arguments.csv,
+            labeled_video=arguments.labeled_video,
+            pcutoff=arguments.pcutoff,
+            overwrite=arguments.overwrite,
+            progress=progress,
+        )
+
+
+def _summary(report: RunReport) -> str:
+    missing = f", {len(report.missing)} without a pose" if report.missing else ""
+    names = "".join(f"\n  {name}" for name in report.outputs)
+    return (
+        f"{report.video.name}: {report.frames_analyzed} frames{missing} "
+        f"at {report.frames_per_second:.1f} frames/s{names}"
+    )
+
+
+def _positive(text: str) -> int:
+    number = int(text) if text.isdecimal() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 on, got {text!r}")
+    return number
+
+
+def _frames(text: str) -> tuple[int, int | None]:
+    start, colon, stop = text.partition(":")
+    numbers = (start or "0", stop or "0")
+    if not colon or not all(number.isdecimal() for number in numbers):
+        raise argparse.ArgumentTypeError(f"expected A:B, A: or :B in whole numbers, got {text!r}")
+    first, last = int(start or 0), int(stop) if stop else None
+    if last is not None and last <= first:
+        raise argparse.ArgumentTypeError(f"expected A < B, got {text!r}")
+    return first, last

@@ -1,0 +1,72 @@
+"""What every detector is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, Self
+
+import torch
+from torch import nn
+
+from ..registry import Registry
+
+Detections = list[dict[str, torch.Tensor]]
+
+
+class BaseDetector(ABC, nn.Module):
+    """Finds the animals in an image, in two ways with the same numbers.
+
+    ``forward`` takes one list entry an image, as torchvision does, and is what training needs;
+    ``decode`` has fixed shapes and becomes the exported graph.
+
+    Attributes:
+        freeze_bn_weights: do not train weight and bias of batch norms.
+        freeze_bn_stats: do not update running mean and variance of batch norms.
+    """
+
+    def __init__(self, freeze_bn_stats: bool = False, freeze_bn_weights: bool = False) -> None:
+        super().__init__()
+        self.freeze_bn_stats = freeze_bn_stats
+        self.freeze_bn_weights = freeze_bn_weights
+
+    @abstractmethod
+    def forward(
+        self, images: torch.Tensor, targets: list[dict[str, Any]] | None = None
+    ) -> tuple[dict[str, torch.Tensor], Detections]:
+        """Losses (while training) and detections (otherwise).
+
+        Args:
+            images: [N, 3, H, W], normalised as the configuration says.
+            targets: ``boxes`` [B, 4] (left, top, right, bottom) and ``labels`` [B] of each image.
+
+        Returns:
+            Losses by name; ``boxes``, ``scores`` and ``labels`` of each image, best first.
+        """
+
+    @abstractmethod
+    def decode(self, images: torch.Tensor, detections: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """The best boxes of each image, in shapes that do not depend on the data.
+
+        Args:
+            images: [N, 3, H, W], normalised as the configuration says.
+            detections: D, how many boxes to return.
+
+        Returns:
+            Boxes float32 [N, D, 4] (left, top, right, bottom in pixels of ``images``), best first,
+            and scores float32 [N, D]; places without a detection are 0.
+        """
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch to training, but keep frozen batch norms as they are."""
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                if self.freeze_bn_weights:
+                    module.weight.requires_grad = False
+                    module.bias.requires_grad = False
+                if self.freeze_bn_stats:
+                    module.eval()
+        return self
+
+
+DETECTORS: Registry[BaseDetector] = Registry("detector")
