@@ -1,7 +1,8 @@
 """Images to features."""
 
 from .base import BACKBONES, BaseBackbone
+from .cspnext import CSPNeXt
 from .hrnet import HRNet
 from .resnet import ResNet
 
-__all__ = ["BACKBONES", "BaseBackbone", "HRNet", "ResNet"]
+__all__ = ["BACKBONES", "BaseBackbone", "CSPNeXt", "HRNet", "ResNet"]

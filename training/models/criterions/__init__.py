@@ -2,6 +2,7 @@
 
 from .aggregators import WeightedLossAggregator
 from .base import CRITERIONS, LOSS_AGGREGATORS, BaseCriterion, BaseLossAggregator
+from .kl_discrete import KLDiscreteLoss
 from .weighted import WeightedBCECriterion, WeightedHuberCriterion, WeightedMSECriterion
 
 __all__ = [
@@ -9,6 +10,7 @@ __all__ = [
     "LOSS_AGGREGATORS",
     "BaseCriterion",
     "BaseLossAggregator",
+    "KLDiscreteLoss",
     "WeightedBCECriterion",
     "WeightedHuberCriterion",
     "WeightedLossAggregator",

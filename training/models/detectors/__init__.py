@@ -1,5 +1,6 @@
 """Where the animals are."""
 
 from .base import DETECTORS, BaseDetector
+from .ssd import SSDLite
 
-__all__ = ["DETECTORS", "BaseDetector"]
+__all__ = ["DETECTORS", "BaseDetector", "SSDLite"]

@@ -2,5 +2,6 @@
 
 from .base import HEADS, BaseHead
 from .heatmap import HeatmapHead
+from .rtmcc_head import RTMCCHead
 
-__all__ = ["HEADS", "BaseHead", "HeatmapHead"]
+__all__ = ["HEADS", "BaseHead", "HeatmapHead", "RTMCCHead"]

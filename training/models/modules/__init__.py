@@ -1,0 +1,1 @@
+"""Parts that several backbones and heads are made of."""

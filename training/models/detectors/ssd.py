@@ -1,0 +1,119 @@
+"""SSDLite with MobileNetV3, from torchvision."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torchvision.models import detection
+from torchvision.models.detection.image_list import ImageList
+
+from .base import DETECTORS, BaseDetector, Detections
+from .suppression import greedy_nms
+
+_SIDE = 320
+_COCO_CLASSES = 91
+
+
+@DETECTORS.register_module
+class SSDLite(BaseDetector):
+    """torchvision's ``ssdlite320_mobilenet_v3_large`` with one class; keys live under ``model.``.
+
+    Images arrive normalised as the configuration says and torchvision normalises them once more,
+    as in DeepLabCut; they are resized to 320 x 320 without keeping their aspect.
+
+    Args:
+        freeze_bn_stats, freeze_bn_weights: see :class:`BaseDetector`.
+        pretrained: start from COCO's weights, with their first class (downloads them).
+        pretrained_from_imagenet: start from ImageNet's backbone instead (downloads it).
+        variant: torchvision has one SSDLite; anything but None is refused.
+        box_score_thresh: has no effect: torchvision's SSD ignores it and keeps scores above 0.001,
+            so DeepLabCut's detections do too.
+    """
+
+    def __init__(
+        self,
+        freeze_bn_stats: bool = False,
+        freeze_bn_weights: bool = False,
+        pretrained: bool = False,
+        pretrained_from_imagenet: bool = False,
+        variant: None = None,
+        box_score_thresh: float = 0.01,
+    ) -> None:
+        super().__init__(freeze_bn_stats, freeze_bn_weights)
+        if variant is not None:
+            raise ValueError(f"SSDLite has one variant; expected None, got {variant!r}.")
+        self.model = detection.ssdlite320_mobilenet_v3_large(
+            weights=None,
+            weights_backbone="IMAGENET1K_V2" if pretrained_from_imagenet else None,
+            num_classes=2,
+        )
+        if pretrained and not pretrained_from_imagenet:
+            weights = detection.SSDLite320_MobileNet_V3_Large_Weights.COCO_V1
+            self.model.load_state_dict(_first_class(weights.get_state_dict(progress=False)))
+
+    def forward(
+        self, images: Tensor, targets: list[dict[str, Any]] | None = None
+    ) -> tuple[dict[str, Tensor], Detections]:
+        """See :class:`BaseDetector`."""
+        if self.training:
+            losses: dict[str, Tensor] = self.model(list(images), targets)
+            return losses, []
+        found: Detections = self.model(list(images))
+        return {}, found
+
+    def decode(self, images: Tensor, detections: int) -> tuple[Tensor, Tensor]:
+        """See :class:`BaseDetector`; torchvision's steps with fixed shapes.
+
+        The best ``topk_candidates`` anchors above the score threshold go through greedy NMS.
+        """
+        height, width = images.shape[2:]
+        features = list(self.model.backbone(self._resized(images)).values())
+        outputs = self.model.head(features)
+        anchors = self.model.anchor_generator(
+            ImageList(features[0][:1], [(_SIDE, _SIDE)]), [feature[:1] for feature in features]
+        )[0]
+        scores = outputs["cls_logits"].softmax(-1)[..., 1]
+        best, index = scores.topk(min(self.model.topk_candidates, anchors.shape[0]), dim=1)
+        codes = outputs["bbox_regression"].gather(1, index[..., None].expand(-1, -1, 4))
+        boxes = self._boxes(codes, anchors[index]).clamp(0, _SIDE)
+        best = torch.where(best > self.model.score_thresh, best, 0)
+        boxes, best = greedy_nms(boxes, best, self.model.nms_thresh, detections)
+        ratio_x, ratio_y = width / _SIDE, height / _SIDE
+        left, top, right, bottom = boxes.unbind(-1)
+        scaled = torch.stack([left * ratio_x, top * ratio_y, right * ratio_x, bottom * ratio_y], -1)
+        return scaled, best
+
+    def _resized(self, images: Tensor) -> Tensor:
+        mean, std = (
+            torch.tensor(value, device=images.device).view(1, 3, 1, 1)
+            for value in (self.model.transform.image_mean, self.model.transform.image_std)
+        )
+        images = (images - mean) / std
+        fits = all(isinstance(side, int) and side == _SIDE for side in images.shape[2:])
+        if fits:
+            return images
+        return functional.interpolate(images, (_SIDE, _SIDE), mode="bilinear", align_corners=False)
+
+    def _boxes(self, codes: Tensor, anchors: Tensor) -> Tensor:
+        """Corners [N, B, 4] of box codes [N, B, 4] relative to anchors [N, B, 4] (corners)."""
+        coder = self.model.box_coder
+        shift, growth = (codes / torch.tensor(coder.weights, device=codes.device)).split(2, dim=-1)
+        side = anchors[..., 2:] - anchors[..., :2]
+        centre = anchors[..., :2] + 0.5 * side + shift * side
+        half = 0.5 * growth.clamp(max=math.log(1000 / 16)).exp() * side
+        return torch.cat([centre - half, centre + half], dim=-1)
+
+
+def _first_class(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """COCO's weights cut to the background and the first class."""
+    return {
+        key: value[: 2 * value.shape[0] // _COCO_CLASSES]
+        if key.startswith("head.classification_head.") and key.split(".")[-2] == "1" and ".1." in key
+        and value.shape[0] % _COCO_CLASSES == 0
+        else value
+        for key, value in state.items()
+    }
