@@ -71,10 +71,11 @@ class SSDLite(BaseDetector):
         The best ``topk_candidates`` anchors above the score threshold go through greedy NMS.
         """
         height, width = images.shape[2:]
-        features = list(self.model.backbone(self._resized(images)).values())
+        resized = self._resized(images)
+        features = list(self.model.backbone(resized).values())
         outputs = self.model.head(features)
         anchors = self.model.anchor_generator(
-            ImageList(features[0][:1], [(_SIDE, _SIDE)]), [feature[:1] for feature in features]
+            ImageList(resized[:1], [(_SIDE, _SIDE)]), [feature[:1] for feature in features]
         )[0]
         scores = outputs["cls_logits"].softmax(-1)[..., 1]
         best, index = scores.topk(min(self.model.topk_candidates, anchors.shape[0]), dim=1)
