@@ -1,0 +1,215 @@
+"""Video files read frame by frame: the pixels DeepLabCut sees, and every frame accounted for.
+
+DeepLabCut reads with OpenCV and turns BGR into RGB. FFmpeg decodes and converts for both, so frames
+are equal to the last bit where the same conversion is asked for (see :mod:`.color`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from dlc_deploy.errors import VideoError
+
+from .color import RgbConverter
+
+# FFmpeg's own messages name no file and no remedy; the errors below do.
+av.logging.set_level(None)
+
+
+@dataclass(frozen=True, slots=True)
+class VideoInfo:
+    """What a video's header says.
+
+    Attributes:
+        width, height: of the frames as they are shown, after rotation.
+        frames: how many the header promises, or None where it does not say.
+        fps: average frames per second.
+        rotation: degrees counter-clockwise by which the stored frames are turned to be shown.
+    """
+
+    path: Path
+    width: int
+    height: int
+    frames: int | None
+    fps: float
+    codec: str
+    pixel_format: str
+    duration_seconds: float | None
+    rotation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame.
+
+    Attributes:
+        index: its number in the container, in presentation order, from 0.
+        pts_seconds: its presentation time, where the container has one.
+        rgb: uint8 [H, W, 3], or None if it could not be decoded.
+        problem: why not.
+    """
+
+    index: int
+    pts_seconds: float | None
+    rgb: NDArray[np.uint8] | None
+    problem: str | None = None
+
+
+class VideoReader:
+    """Frames ``start`` to ``stop`` of a video; a context manager to iterate once.
+
+    Frames before ``start`` are decoded and dropped: seeking is not exact in every container. A
+    packet that cannot be decoded gives a frame without pixels, and reading goes on.
+
+    Args:
+        path: a video file.
+        start: first frame to give.
+        stop: frame to stop before; the end when None.
+        threads: of the decoder; FFmpeg's choice when None.
+
+    Raises:
+        VideoError: not a video, or (while iterating) without a frame in the range.
+    """
+
+    def __init__(
+        self, path: Path, *, start: int = 0, stop: int | None = None, threads: int | None = None
+    ) -> None:
+        self._container = _open(path)
+        self._stream = _video_stream(self._container, path)
+        self._stream.thread_type = "AUTO"
+        if threads is not None:
+            self._stream.codec_context.thread_count = threads
+        self.info = _info(path, self._stream)
+        self._start, self._stop = start, stop
+        self._convert = RgbConverter()
+
+    def __enter__(self) -> VideoReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the file."""
+        self._container.close()
+
+    def __iter__(self) -> Iterator[Frame]:
+        index = decoded = 0
+        for item in self._decoded():
+            if self._stop is not None and index >= self._stop:
+                break
+            if index >= self._start:
+                frame = self._frame(index, item)
+                decoded += frame.rgb is not None
+                yield frame
+            index += 1
+        if index <= self._start and self._start:
+            raise VideoError(
+                f"{self.info.path}: expected frames from {self._start} on, but the video has "
+                f"{index}. Choose another range with --frames."
+            )
+        if not decoded:
+            raise VideoError(
+                f"{self.info.path}: expected a video with frames, none could be decoded. "
+                "Play it in a video player, or encode it again."
+            )
+
+    def _decoded(self) -> Iterator[VideoFrame | Packet]:
+        """Frames in presentation order; a packet in the place of what it failed to give."""
+        packets = self._container.demux(self._stream)
+        while True:
+            try:
+                packet = next(packets)
+            except (StopIteration, av.error.FFmpegError):
+                return  # a truncated file ends with what there is
+            try:
+                frames = packet.decode()
+            except av.error.FFmpegError:
+                yield packet
+            else:
+                yield from frames  # type: ignore[misc]
+
+    def _frame(self, index: int, item: VideoFrame | Packet) -> Frame:
+        seconds = None if item.pts is None else float(item.pts * (item.time_base or 0))
+        if isinstance(item, Packet):
+            return Frame(index, seconds, None, "the packet cannot be decoded")
+        rgb = self._convert(item)
+        turns = self.info.rotation // 90
+        return Frame(index, seconds, np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb)
+
+
+def probe(path: Path) -> VideoInfo:
+    """What the header says.
+
+    Raises:
+        VideoError: not a video.
+    """
+    with VideoReader(path) as reader:
+        return reader.info
+
+
+def _open(path: Path) -> InputContainer:
+    try:
+        return av.open(str(path))
+    except FileNotFoundError:
+        raise VideoError(f"{path}: expected a video, found no such file.") from None
+    except IsADirectoryError:
+        raise VideoError(f"{path}: expected a video file, got a folder.") from None
+    except (av.error.FFmpegError, OSError) as error:
+        if path.is_dir():
+            raise VideoError(f"{path}: expected a video file, got a folder.") from None
+        reason = "an empty file" if path.stat().st_size == 0 else (error.strerror or str(error))
+        raise VideoError(
+            f"{path}: expected a video, but FFmpeg cannot read it ({reason}). "
+            "Check that it plays, or copy it again."
+        ) from None
+
+
+def _video_stream(container: InputContainer, path: Path) -> VideoStream:
+    if not container.streams.video:
+        kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "none"
+        container.close()
+        raise VideoError(f"{path}: expected a video, but its only streams are: {kinds}.")
+    return container.streams.video[0]
+
+
+def _info(path: Path, stream: VideoStream) -> VideoInfo:
+    rotation = _rotation(path)
+    width, height = stream.codec_context.width, stream.codec_context.height
+    if rotation % 180:
+        width, height = height, width
+    seconds = None
+    if stream.duration is not None and stream.time_base is not None:
+        seconds = float(stream.duration * stream.time_base)
+    rate = stream.average_rate or stream.guessed_rate
+    return VideoInfo(
+        path=path,
+        width=width,
+        height=height,
+        frames=stream.frames or None,
+        fps=float(rate) if rate else 0.0,
+        codec=stream.codec_context.name,
+        pixel_format=stream.codec_context.pix_fmt or "unknown",
+        duration_seconds=seconds,
+        rotation=rotation,
+    )
+
+
+def _rotation(path: Path) -> int:
+    """The display matrix comes with decoded frames only, so the first one is decoded for it."""
+    with _open(path) as container:
+        try:
+            first = next(container.decode(video=0))
+        except (StopIteration, av.error.FFmpegError):
+            return 0
+        return round(first.rotation / 90) * 90 % 360
