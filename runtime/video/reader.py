@@ -77,6 +77,10 @@ class VideoReader:
         stop: frame to stop before; the end when None.
         threads: of the decoder; FFmpeg's choice when None.
 
+    Attributes:
+        info: what the header says.
+        start, stop: the range.
+
     Raises:
         VideoError: not a video, or (while iterating) without a frame in the range.
     """
@@ -90,7 +94,7 @@ class VideoReader:
         if threads is not None:
             self._stream.codec_context.thread_count = threads
         self.info = _info(path, self._stream)
-        self._start, self._stop = start, stop
+        self.start, self.stop = start, stop
         self._convert = RgbConverter()
 
     def __enter__(self) -> VideoReader:
@@ -106,16 +110,16 @@ class VideoReader:
     def __iter__(self) -> Iterator[Frame]:
         index = decoded = 0
         for item in self._decoded():
-            if self._stop is not None and index >= self._stop:
+            if self.stop is not None and index >= self.stop:
                 break
-            if index >= self._start:
+            if index >= self.start:
                 frame = self._frame(index, item)
                 decoded += frame.rgb is not None
                 yield frame
             index += 1
-        if index <= self._start and self._start:
+        if index <= self.start and self.start:
             raise VideoError(
-                f"{self.info.path}: expected frames from {self._start} on, but the video has "
+                f"{self.info.path}: expected frames from {self.start} on, but the video has "
                 f"{index}. Choose another range with --frames."
             )
         if not decoded:

@@ -1,0 +1,215 @@
+"""A video becomes poses, in one pass over it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial as bind
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dlc_deploy import __version__
+from dlc_deploy.errors import VideoError
+from dlc_deploy.poses import Poses
+
+from .batches import Account, Batch, batches
+from .estimator import Estimator
+from .outputs.files import (
+    ResultFiles,
+    partial,
+    prepare_folder,
+    removed_on_error,
+    write_results,
+)
+from .outputs.labeled_video import LabeledVideoWriter
+from .outputs.report import RunReport, StageFacts, VideoFacts
+from .outputs.track import Track, assemble
+from .pipelines.stream import Stage, Stream
+from .video.reader import VideoInfo, VideoReader
+
+Progress = Callable[[int, int | None], None]
+"""Called with the frames done so far and the frames there are, or None where that is unknown."""
+Write = Callable[[NDArray[np.uint8], Poses], None]
+"""Called with each batch's frames [N, H, W, 3] and their poses, in order."""
+
+
+def analyze_video(
+    estimator: Estimator,
+    video: str | Path,
+    *,
+    output: str | Path | None = None,
+    frames: tuple[int, int | None] | None = None,
+    batch: int = 8,
+    csv: bool = False,
+    labeled_video: bool = False,
+    pcutoff: float = 0.6,
+    overwrite: bool = False,
+    progress: Progress = lambda done, total: None,
+) -> RunReport:
+    """Analyse a video and write DeepLabCut's files.
+
+    Decoding and the steps of the estimator's pipeline overlap; ``estimator.parallelism`` says how
+    many batches are in a step at once.
+
+    Args:
+        estimator: a loaded bundle.
+        video: a video file.
+        output: folder for the results; the video's own when None.
+        frames: (first frame, frame to stop before); the whole video when None.
+        batch: frames that go through the engines together.
+        csv: write a ``.csv`` besides ``.h5`` and ``_full.pickle``.
+        labeled_video: write an ``.mp4`` with the keypoints drawn on it.
+        pcutoff: keypoints with a lower score are not drawn.
+        overwrite: replace existing results.
+        progress: told how far it is.
+
+    Returns:
+        The run report, as it is written beside the results.
+
+    Raises:
+        VideoError: not a video, or no frame in the range.
+        InputError: results exist already, or the folder cannot be written.
+        OutputError: the disk is full; nothing half-written is left.
+    """
+    video = Path(video)
+    start, stop = frames or (0, None)
+    with VideoReader(video, start=start, stop=stop) as reader:
+        folder = Path(output) if output is not None else video.parent
+        files = ResultFiles.of(
+            folder,
+            video.stem,
+            estimator.bundle.manifest.scorer,
+            csv=csv,
+            labeled_video=labeled_video,
+        )
+        if not overwrite:
+            files.refuse_existing()
+        prepare_folder(folder)
+        run = _Run(estimator, reader, batch, progress)
+        with removed_on_error(files.paths()):
+            with _labeler(files.labeled_video, reader.info, estimator, pcutoff) as write:
+                track = run.track(start, write)
+            return write_results(files, track, run.report(track))
+
+
+class _Run:
+    """One pass over one video."""
+
+    def __init__(
+        self, estimator: Estimator, reader: VideoReader, batch: int, progress: Progress
+    ) -> None:
+        self._estimator, self._reader, self._batch = estimator, reader, batch
+        self._progress = progress
+        self._account = Account()
+        self._began = time.perf_counter()
+        workers = estimator.parallelism.workers
+        stages = [
+            Stage(name, bind(_through, step), workers) for name, step in estimator.pipeline.steps
+        ]
+        source = batches(reader, batch, self._account)
+        # One batch for each worker, one that waits, and one that is being read.
+        self._stream = Stream(source, stages, depth=workers + 2)
+
+    def track(self, start: int, write: Write) -> Track:
+        """Run to the end; ``write`` is given each batch's frames with their poses."""
+        parts: list[tuple[tuple[int, ...], Poses]] = []
+        done, total = 0, _frames_ahead(self._reader)
+        with self._stream as results:
+            for batch in results:
+                parts.append((batch.indices, batch.value))
+                write(batch.frames, batch.value)
+                done += len(batch.indices)
+                self._progress(done, total)
+        self._seconds = time.perf_counter() - self._began
+        if not parts:
+            raise VideoError(f"{self._reader.info.path}: no frame could be decoded.")
+        return assemble(
+            self._estimator.bundle.manifest, start, parts, set(self._account.missing)
+        )
+
+    def report(self, track: Track) -> RunReport:
+        """What to write beside the results."""
+        estimator, account, info = self._estimator, self._account, self._reader.info
+        analyzed = len(track) - len(track.missing)
+        return RunReport(
+            scorer=estimator.bundle.manifest.scorer,
+            bundle=estimator.bundle.manifest.fingerprint,
+            versions=_versions(),
+            device=estimator.device,
+            engines={n: e.description for n, e in estimator.pipeline.engines.items()},
+            batch=self._batch,
+            max_individuals=estimator.max_individuals,
+            video=_video_facts(info),
+            frames_range=(track.start, track.start + len(track)),
+            frames_in_container=info.frames,
+            frames_decoded=account.seen - len(account.missing),
+            frames_analyzed=analyzed,
+            missing=account.missing,
+            pts_seconds=(account.first_pts_seconds, account.last_pts_seconds),
+            stages={
+                name: StageFacts(
+                    workers=stage.workers,
+                    items=stage.items,
+                    busy_seconds=round(stage.busy_seconds, 4),
+                    cpu_seconds=round(stage.cpu_seconds, 4),
+                )
+                for name, stage in self._stream.times.items()
+            },
+            wall_seconds=round(self._seconds, 4),
+            frames_per_second=round(analyzed / self._seconds, 2),
+        )
+
+
+def _through(step: Callable[[Any], Any], batch: Batch) -> Batch:
+    return batch.with_value(step(batch.value))
+
+
+def _frames_ahead(reader: VideoReader) -> int | None:
+    ends = [end for end in (reader.info.frames, reader.stop) if end is not None]
+    return max(0, min(ends) - reader.start) if ends else None
+
+
+@contextmanager
+def _labeler(
+    path: Path | None, info: VideoInfo, estimator: Estimator, pcutoff: float
+) -> Iterator[Write]:
+    """A function that adds batches to a labelled video, or does nothing without a ``path``."""
+    if path is None:
+        yield lambda frames, poses: None
+        return
+    with LabeledVideoWriter(
+        partial(path),
+        width=info.width,
+        height=info.height,
+        fps=info.fps,
+        keypoints=len(estimator.bundle.manifest.bodyparts),
+        pcutoff=pcutoff,
+    ) as writer:
+
+        def write(frames: NDArray[np.uint8], poses: Poses) -> None:
+            for row, frame in enumerate(frames):
+                writer.write(frame, poses, row)
+
+        yield write
+
+
+def _video_facts(info: VideoInfo) -> VideoFacts:
+    return VideoFacts(
+        name=info.path.name,
+        bytes=info.path.stat().st_size,
+        width=info.width,
+        height=info.height,
+        fps=info.fps,
+        codec=info.codec,
+        pixel_format=info.pixel_format,
+    )
+
+
+def _versions() -> dict[str, str]:
+    packages = ("numpy", "opencv-python-headless", "av", "pandas")
+    return {"dlc-deploy": __version__} | {p: importlib.metadata.version(p) for p in packages}

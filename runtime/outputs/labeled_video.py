@@ -1,0 +1,95 @@
+"""A video with the keypoints drawn on it."""
+
+from __future__ import annotations
+
+import colorsys
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dlc_deploy.poses import Poses
+
+_SUBPIXEL_BITS = 4
+_QUALITY = {"libx264": {"crf": "20", "preset": "veryfast"}, "mpeg4": {"q": "3"}}
+
+
+class LabeledVideoWriter:
+    """Writes frames with dots; a context manager.
+
+    Each bodypart has its colour; the detector's boxes are thin rectangles. Frames of an odd size
+    are encoded without their last column or row, which H.264 cannot hold.
+
+    Args:
+        path: an .mp4; it is for the caller to give it its final name.
+        fps: frames per second.
+        keypoints: how many colours.
+        pcutoff: dots with a lower score are not drawn.
+    """
+
+    def __init__(
+        self, path: Path, *, width: int, height: int, fps: float, keypoints: int, pcutoff: float
+    ) -> None:
+        self._container = av.open(str(path), "w", format="mp4")
+        codec = "libx264" if _has_encoder("libx264") else "mpeg4"
+        rate = Fraction(fps).limit_denominator(65535) if fps > 0 else Fraction(25)
+        self._stream = self._container.add_stream(codec, rate=rate, options=_QUALITY[codec])
+        self._stream.width, self._stream.height = width // 2 * 2, height // 2 * 2
+        self._stream.pix_fmt = "yuv420p"
+        self._colours = _rainbow(keypoints)
+        self._radius = max(2.0, min(width, height) / 120)
+        self._pcutoff = pcutoff
+
+    def __enter__(self) -> LabeledVideoWriter:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            self._container.mux(self._stream.encode(None))
+        self._container.close()
+
+    def write(self, rgb: NDArray[np.uint8], poses: Poses, row: int) -> None:
+        """Encode one frame [H, W, 3] with the poses of ``row``; the frame itself is not changed."""
+        image = self.draw(rgb.copy(), poses, row)
+        cut = image[: self._stream.height, : self._stream.width]
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(cut), format="rgb24")
+        self._container.mux(self._stream.encode(frame))
+
+    def draw(self, image: NDArray[np.uint8], poses: Poses, row: int) -> NDArray[np.uint8]:
+        """Draw the boxes and dots of ``row`` on ``image``."""
+        if poses.boxes is not None:
+            for box, score in zip(poses.boxes.xywh[row], poses.boxes.score[row], strict=True):
+                if score >= self._pcutoff:
+                    left, top, width, height = np.rint(box).astype(int).tolist()
+                    corner = left + width, top + height
+                    cv2.rectangle(image, (left, top), corner, (235, 235, 235), 1, cv2.LINE_AA)
+        for xy, score in zip(poses.xy[row], poses.score[row], strict=True):
+            for keypoint in np.flatnonzero(score >= self._pcutoff):
+                self._dot(image, xy[keypoint], self._colours[keypoint])
+        return image
+
+    def _dot(
+        self, image: NDArray[np.uint8], xy: NDArray[np.float32], colour: tuple[int, ...]
+    ) -> None:
+        unit = 1 << _SUBPIXEL_BITS
+        centre = np.rint(xy * unit).astype(int).tolist()
+        radius = round(self._radius * unit)
+        cv2.circle(image, centre, radius, colour, -1, cv2.LINE_AA, _SUBPIXEL_BITS)
+
+
+def _rainbow(count: int) -> list[tuple[int, ...]]:
+    """``count`` bright colours from violet to red, RGB."""
+    hues = np.linspace(0.75, 0.0, max(count, 2))[:count]
+    colours = [colorsys.hsv_to_rgb(hue, 0.95, 1.0) for hue in hues]
+    return [tuple(round(255 * channel) for channel in colour) for colour in colours]
+
+
+def _has_encoder(name: str) -> bool:
+    try:
+        av.Codec(name, "w")
+    except av.codec.codec.UnknownCodecError:
+        return False
+    return True

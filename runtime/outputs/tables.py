@@ -1,0 +1,63 @@
+"""DeepLabCut's ``.h5`` and ``.csv``: one row a frame, columns scorer / individuals / bodyparts /
+coords (deeplabcut's apis/videos.py, create_df_from_prediction)."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pandas as pd
+
+from .track import Float, Track
+
+KEY = "df_with_missing"
+COORDS = ("x", "y", "likelihood")
+UNIQUE = "single"
+
+
+def to_dataframe(track: Track) -> pd.DataFrame:
+    """Float32 columns, int64 frame numbers as an index without a name.
+
+    The level of individuals is there in multi-animal projects only; unique bodyparts follow the
+    animals, as an individual named "single".
+    """
+    with _object_labels():
+        scorer, bodyparts = track.manifest.scorer, track.manifest.bodyparts
+        multi = len(track.manifest.individuals) > 1
+        names = ["scorer", "individuals", "bodyparts", "coords"]
+        levels = [[scorer], list(track.individuals), list(bodyparts), list(COORDS)]
+        if not multi:
+            del names[1], levels[1]
+        columns = pd.MultiIndex.from_product(levels, names=names)
+        index = range(track.start, track.start + len(track))
+        frame = _table(track.bodyparts(), columns, index)
+        unique = track.unique_bodyparts()
+        if unique is None:
+            return frame
+        levels = [[scorer], [UNIQUE], list(track.manifest.unique_bodyparts), list(COORDS)]
+        columns = pd.MultiIndex.from_product(levels, names=names)
+        return frame.join(_table(unique, columns, index), how="outer")
+
+
+def write_h5(table: pd.DataFrame, path: Path) -> None:
+    """Write a table that pandas 2 (DeepLabCut's) and pandas 3 read."""
+    with _object_labels():
+        table.to_hdf(path, key=KEY, format="table", mode="w")
+
+
+def write_csv(table: pd.DataFrame, path: Path) -> None:
+    """Write a table as text."""
+    table.to_csv(path)
+
+
+def _table(values: Float, columns: pd.MultiIndex, index: range) -> pd.DataFrame:
+    return pd.DataFrame(
+        values.reshape(len(index), -1),
+        columns=columns,
+        index=pd.Index(index, dtype="int64"),
+    )
+
+
+def _object_labels() -> AbstractContextManager[None]:
+    """pandas 2 cannot read the string labels that pandas 3 makes and writes by default."""
+    return pd.option_context("future.infer_string", False)
