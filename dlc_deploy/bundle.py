@@ -1,11 +1,11 @@
 """A bundle on disk: a folder with a manifest, the graphs, a golden frame and a parity report.
 
-    manifest.json          the contract (dlc_deploy.manifest)
-    pose.onnx              the pose graph
-    detector.onnx          the detector graph of a top-down model
-    golden.npz             frames with the poses that the PyTorch graph gave for them
-    parity.json            how far the engine was from the PyTorch graph when it was exported
-    pytorch_config.yaml    the model's configuration as it was trained
+manifest.json          the contract (dlc_deploy.manifest)
+pose.onnx              the pose graph
+detector.onnx          the detector graph of a top-down model
+golden.npz             frames with the poses that the PyTorch graph gave for them
+parity.json            how far the engine was from the PyTorch graph when it was exported
+pytorch_config.yaml    the model's configuration as it was trained
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Golden:
         arrays = {"frames": self.frames, "xy": self.poses.xy, "score": self.poses.score}
         if self.poses.boxes is not None:
             arrays |= {"boxes": self.poses.boxes.xywh, "box_score": self.poses.boxes.score}
-        np.savez_compressed(path, allow_pickle=False, **arrays)
+        np.savez_compressed(path, allow_pickle=False, **arrays)  # type: ignore[arg-type]
 
     @classmethod
     def load(cls, path: Path) -> Golden:

@@ -19,7 +19,5 @@ EngineName = Literal["auto", "onnxruntime"]
 Method = Literal["bu", "td"]
 """How frames become poses, under DeepLabCut's own names: bottom-up or top-down."""
 
-PadPosition = Literal[
-    "center", "top_left", "top_right", "bottom_left", "bottom_right", "random"
-]
+PadPosition = Literal["center", "top_left", "top_right", "bottom_left", "bottom_right", "random"]
 """Where the image stays when it is padded; ``random`` is DeepLabCut's default while training."""

@@ -2,7 +2,7 @@
 
 Only what inference and export rest on is spelled out; the sections that training alone reads stay
 mappings here and are checked by the part that reads them. As in DeepLabCut 3.0.2, an unknown key
-is an error. ``project_path`` in ``metadata`` goes stale when a project moves; nothing here needs it.
+is an error. ``project_path`` in ``metadata`` goes stale when a project moves; nothing needs it.
 """
 
 from __future__ import annotations
@@ -225,7 +225,9 @@ class PoseConfig(_Strict):
             ConfigError: unknown or missing keys, wrong types.
         """
         if not isinstance(mapping, dict):
-            raise ConfigError(f"{source}: expected a mapping of keys, got {type(mapping).__name__}.")
+            raise ConfigError(
+                f"{source}: expected a mapping of keys, got {type(mapping).__name__}."
+            )
         try:
             return cls.model_validate(mapping)
         except ValidationError as error:

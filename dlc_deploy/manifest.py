@@ -21,7 +21,7 @@ from dlc_deploy.preprocessing import (
     Value,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 
 
 class Graph(Value):

@@ -90,7 +90,9 @@ class Poses:
         def empty(values: Float) -> Float:
             return np.full((frames, *values.shape[1:]), np.nan, np.float32)
 
-        boxes = None if like.boxes is None else Boxes(*map(empty, (like.boxes.xywh, like.boxes.score)))
+        boxes = (
+            None if like.boxes is None else Boxes(*map(empty, (like.boxes.xywh, like.boxes.score)))
+        )
         unique = None if like.unique is None else cls.absent(frames, like.unique)
         return cls(empty(like.xy), empty(like.score), boxes, unique)
 

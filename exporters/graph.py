@@ -6,11 +6,14 @@ RGB in; normalisation, network and decoding inside; coordinates in pixels of tha
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
 from dlc_deploy.preprocessing import Normalization
 from dlc_deploy.training.models.detectors import BaseDetector
+from dlc_deploy.training.models.heads import BaseHead
 from dlc_deploy.training.models.model import PoseModel
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -49,8 +52,8 @@ class PoseGraph(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Run the network and the predictor's ``decode``."""
         outputs = self.model(self.normalize(images))[BODYPARTS]
-        predictor = self.model.heads[BODYPARTS].predictor
-        poses: Tensor = predictor.decode(self.model.get_stride(BODYPARTS), outputs)["poses"]
+        head = cast(BaseHead, self.model.heads[BODYPARTS])
+        poses: Tensor = head.predictor.decode(self.model.get_stride(BODYPARTS), outputs)["poses"]
         return poses
 
 
@@ -58,9 +61,7 @@ class DetectorGraph(nn.Module):
     """Images to boxes float32 [N, detections, 4] (left, top, right, bottom in input pixels, best
     first) and scores float32 [N, detections]; a place without a box has score 0."""
 
-    def __init__(
-        self, model: BaseDetector, normalization: Normalization, detections: int
-    ) -> None:
+    def __init__(self, model: BaseDetector, normalization: Normalization, detections: int) -> None:
         super().__init__()
         self.normalize = Normalize(normalization)
         self.model = model

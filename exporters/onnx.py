@@ -38,9 +38,7 @@ class OnnxExportError(DlcDeployError):
     """PyTorch could not turn the model into ONNX."""
 
 
-def write_onnx(
-    graph: nn.Module, path: Path, *, size: InputSize, outputs: Sequence[str]
-) -> None:
+def write_onnx(graph: nn.Module, path: Path, *, size: InputSize, outputs: Sequence[str]) -> None:
     """Export ``graph`` (uint8 [N, H, W, 3] in) to ``path`` with a free batch.
 
     Raises:
@@ -86,7 +84,9 @@ def _check(path: Path, size: InputSize, outputs: Sequence[str]) -> None:
     onnx.checker.check_model(model)
     found = [output.name for output in model.graph.output]
     if found != list(outputs):
-        raise OnnxExportError(f"Expected the outputs {list(outputs)}, the exported file has {found}.")
+        raise OnnxExportError(
+            f"Expected the outputs {list(outputs)}, the exported file has {found}."
+        )
     shape = model.graph.input[0].type.tensor_type.shape.dim
     free = [axis for axis, dim in enumerate(shape) if dim.dim_param]
     expected = [0] if size.fixed else [0, 1, 2]

@@ -1,8 +1,8 @@
 """How far an engine is from the PyTorch graph, in pixels, and whether that passes.
 
-The rule for fp32 is that of the project's contract: at most 0.01 px where the score is 0.05 or more.
-Frames on which the model is not sure of anything say little; when no keypoint reaches that score all
-of them are compared, and the report says so.
+The rule for fp32: at most 0.01 px where the score is 0.05 or more. Frames on which the model is not
+sure of anything say little; when no keypoint reaches that score all of them are compared, and the
+report says so.
 """
 
 from __future__ import annotations
@@ -46,6 +46,21 @@ class GraphParity(Value):
     score_max: float
     spread: float
 
+    @classmethod
+    def of_nothing(cls) -> GraphParity:
+        """The graph found nothing anywhere: there was nothing to compare."""
+        return cls(
+            points=0,
+            sure=False,
+            px_p50=0,
+            px_p95=0,
+            px_p99=0,
+            px_max=0,
+            changed_peaks=0,
+            score_max=0,
+            spread=0,
+        )
+
 
 class Parity(Value):
     """``parity.json``: what was compared, and what came out."""
@@ -76,7 +91,7 @@ class Parity(Value):
         if self.passed:
             return
         lines = [
-            f"  {name}: {g.points} points, max {g.px_max:.4g} px, score differs by {g.score_max:.2g}"
+            f"  {name}: {g.points} points, max {g.px_max:.4g} px, score max {g.score_max:.2g}"
             for name, g in self.graphs.items()
         ]
         raise VerificationError(
@@ -121,8 +136,7 @@ def _summary(
     sure: bool,
 ) -> GraphParity:
     if not len(xy):
-        nothing = dict.fromkeys(GraphParity.model_fields, 0.0)
-        return GraphParity(**nothing | {"points": 0, "sure": False})
+        return GraphParity.of_nothing()
     # NaN would pass every comparison with a tolerance.
     px = np.nan_to_num(np.linalg.norm(xy - other_xy, axis=1), nan=np.inf)
     p50, p95, p99 = np.percentile(px, [50, 95, 99])

@@ -32,7 +32,9 @@ class TorchEngine:
     def run(self, inputs: Arrays) -> Arrays:
         """Execute the graph."""
         with torch.inference_mode():
-            values = self._graph(*(torch.from_numpy(np.ascontiguousarray(v)) for v in inputs.values()))
+            values = self._graph(
+                *(torch.from_numpy(np.ascontiguousarray(v)) for v in inputs.values())
+            )
         values = values if isinstance(values, tuple) else (values,)
         return {name: v.numpy() for name, v in zip(self._outputs, values, strict=True)}
 

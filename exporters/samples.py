@@ -32,8 +32,8 @@ def choose_samples(
 ) -> Samples:
     """Up to ``count`` frames from ``calibration`` (a video or a folder of images).
 
-    Without it, from the ``labeled-data`` of the DeepLabCut project in which ``snapshot`` lies; where
-    there is none either, frames of ``drawn_size`` (height, width) with blobs drawn at random.
+    Without it, from the ``labeled-data`` of the DeepLabCut project in which ``snapshot`` lies;
+    where there is none either, frames of ``drawn_size`` (height, width) with blobs drawn at random.
 
     Raises:
         InputError: ``calibration`` is neither a video nor a folder with images.
@@ -67,7 +67,7 @@ def _read_images(paths: Sequence[Path], count: int) -> tuple[NDArray[np.uint8], 
     for path, image in zip(chosen, images, strict=True):
         if image is None:
             raise InputError(f"{path}: expected an image, but it cannot be read. Remove it.")
-    return tuple(cv2.cvtColor(i, cv2.COLOR_BGR2RGB) for i in images if i is not None)
+    return tuple(np.ascontiguousarray(np.asarray(i, np.uint8)[..., ::-1]) for i in images)
 
 
 def _read_video(path: Path, count: int) -> tuple[NDArray[np.uint8], ...]:

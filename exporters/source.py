@@ -1,7 +1,8 @@
 """What is exported: snapshots and their configuration, loaded into models.
 
 DeepLabCut gives three forms: a pose snapshot beside its ``pytorch_config.yaml``, the same with a
-detector snapshot, and the single file of its ``export_model`` with configuration, pose and detector.
+detector snapshot, and the single file of its ``export_model`` with configuration, pose and
+detector.
 """
 
 from __future__ import annotations

@@ -128,9 +128,7 @@ class _Run:
         self._seconds = time.perf_counter() - self._began
         if not parts:
             raise VideoError(f"{self._reader.info.path}: no frame could be decoded.")
-        return assemble(
-            self._estimator.bundle.manifest, start, parts, set(self._account.missing)
-        )
+        return assemble(self._estimator.bundle.manifest, start, parts, set(self._account.missing))
 
     def report(self, track: Track) -> RunReport:
         """What to write beside the results."""

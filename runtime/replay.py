@@ -1,4 +1,4 @@
-"""A bundle checked on this machine: its files, and its golden frame through this machine's engine."""
+"""A bundle's golden frame through this machine's engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Snapshots as DeepLabCut writes them: read without unpickling anything, written whole or not at all.
+"""Snapshots as DeepLabCut writes them: read without unpickling, written whole or not at all.
 
     {"metadata": {"epoch", "metrics", "losses"}, "model": state dict, "scheduler", ["optimizer"]}
 
@@ -92,9 +92,11 @@ def load_weights(module: nn.Module, state: State, source: str) -> None:
     ]
     if missing or unexpected or shapes:
         parts = [
-            f"{len(keys)} {what} ({', '.join(keys[:_SHOWN])}{', ...' if len(keys) > _SHOWN else ''})"
+            f"{len(keys)} {what} ({', '.join(keys[:_SHOWN])}{', ...' * (len(keys) > _SHOWN)})"
             for what, keys in (
-                ("missing", missing), ("unexpected", unexpected), ("of another shape", shapes)
+                ("missing", missing),
+                ("unexpected", unexpected),
+                ("of another shape", shapes),
             )
             if keys
         ]
@@ -135,8 +137,10 @@ def _numpy_scalars() -> list[Any]:
 
 
 def _is_state(value: object) -> bool:
-    return isinstance(value, dict) and bool(value) and all(
-        isinstance(tensor, Tensor) for tensor in value.values()
+    return (
+        isinstance(value, dict)
+        and bool(value)
+        and all(isinstance(tensor, Tensor) for tensor in value.values())
     )
 
 

@@ -43,6 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(facts | asdict(result)))
     result.require()
     if not arguments.json:
-        print(f"{bundle.path}: {len(bundle.manifest.files)} files as sealed; {engine} gives the "
-              f"golden poses ({result.points} points, at most {result.px_max:.2g} px apart)")
+        print(
+            f"{bundle.path}: {len(bundle.manifest.files)} files as sealed; {engine} gives the "
+            f"golden poses ({result.points} points, at most {result.px_max:.2g} px apart)"
+        )
     return 0

@@ -5,10 +5,12 @@ from __future__ import annotations
 import colorsys
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import cv2
 import numpy as np
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from dlc_deploy.poses import Poses
@@ -36,7 +38,8 @@ class LabeledVideoWriter:
         self._container = av.open(str(path), "w", format="mp4")
         codec = "libx264" if _has_encoder("libx264") else "mpeg4"
         rate = Fraction(fps).limit_denominator(65535) if fps > 0 else Fraction(25)
-        self._stream = self._container.add_stream(codec, rate=rate, options=_QUALITY[codec])
+        stream = self._container.add_stream(codec, rate=rate, options=_QUALITY[codec])
+        self._stream = cast(VideoStream, stream)
         self._stream.width, self._stream.height = width // 2 * 2, height // 2 * 2
         self._stream.pix_fmt = "yuv420p"
         self._colours = _rainbow(keypoints)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from dlc_deploy.preprocessing import Value
 
 
@@ -63,5 +65,5 @@ class RunReport(Value):
     stages: dict[str, StageFacts]
     wall_seconds: float
     frames_per_second: float
-    outputs: dict[str, str] = {}
+    outputs: dict[str, str] = Field(default_factory=dict)
     complete: bool = True

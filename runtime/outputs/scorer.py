@@ -24,20 +24,21 @@ def origin_of(snapshot: Path, detector: Path | None) -> Origin:
     ``dlc-models-pytorch/iteration-<i>/<Task><date>-trainset<percent>shuffle<n>/train/<snapshot>``;
     a snapshot that lies elsewhere has the name of its folder as task.
     """
-    names = {"snapshot": snapshot.name, "detector_snapshot": detector.name if detector else None}
+    origin = Origin(snapshot=snapshot.name, detector_snapshot=detector.name if detector else None)
     parents = snapshot.resolve().parents
     folder = _MODEL_FOLDER.fullmatch(parents[1].name) if len(parents) > 1 else None
     if folder is None:
-        return Origin(**names, task=parents[0].name or None)
+        return origin.model_copy(update={"task": parents[0].name or None})
     dated = _DATE.fullmatch(folder["name"])
     iteration = re.fullmatch(r"iteration-(\d+)", parents[2].name) if len(parents) > 2 else None
-    return Origin(
-        **names,
-        task=dated["task"] if dated else folder["name"],
-        date=dated["date"] if dated else None,
-        iteration=int(iteration[1]) if iteration else None,
-        shuffle=int(folder["shuffle"]),
-        train_fraction=int(folder["percent"]) / 100,
+    return origin.model_copy(
+        update={
+            "task": dated["task"] if dated else folder["name"],
+            "date": dated["date"] if dated else None,
+            "iteration": int(iteration[1]) if iteration else None,
+            "shuffle": int(folder["shuffle"]),
+            "train_fraction": int(folder["percent"]) / 100,
+        }
     )
 
 

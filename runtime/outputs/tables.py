@@ -59,5 +59,5 @@ def _table(values: Float, columns: pd.MultiIndex, index: range) -> pd.DataFrame:
 
 
 def _object_labels() -> AbstractContextManager[None]:
-    """pandas 2 cannot read the string labels that pandas 3 makes and writes by default."""
+    """Pandas 2 cannot read the string labels that pandas 3 makes and writes by default."""
     return pd.option_context("future.infer_string", False)

@@ -36,10 +36,14 @@ class Pipeline(Protocol):
     """
 
     @property
-    def steps(self) -> tuple[Step, ...]: ...
+    def steps(self) -> tuple[Step, ...]:
+        """In order."""
+        ...
 
     @property
-    def engines(self) -> dict[str, Engine]: ...
+    def engines(self) -> dict[str, Engine]:
+        """By the name of their graph."""
+        ...
 
 
 def run_steps(pipeline: Pipeline, frames: NDArray[np.uint8]) -> Poses:

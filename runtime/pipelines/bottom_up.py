@@ -48,9 +48,7 @@ class BottomUp:
         return poses_in_frame(poses, np.array(placement.scale), np.array(placement.offset))
 
 
-def poses_in_frame(
-    poses: NDArray[np.float32], scale: NDArray[Any], offset: NDArray[Any]
-) -> Poses:
-    """Poses [N, I, K, 3] in input pixels to frame pixels; scale and offset broadcast to [..., 2]."""
+def poses_in_frame(poses: NDArray[np.float32], scale: NDArray[Any], offset: NDArray[Any]) -> Poses:
+    """Poses [N, I, K, 3] in input pixels to frame pixels; scale, offset broadcast to [..., 2]."""
     xy = (poses[..., :2] * scale.astype(np.float64) + offset).astype(np.float32)
     return Poses(xy, np.ascontiguousarray(poses[..., 2]))

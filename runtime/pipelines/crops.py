@@ -40,7 +40,8 @@ class CropPlan:
 
     def scale(self, spec: CropPreprocessing) -> NDArray[np.float64]:
         """Float64 [B, 2]; frame pixels per crop pixel, (x, y)."""
-        return self._canvas() / np.array([spec.width, spec.height])
+        scale: NDArray[np.float64] = self._canvas() / np.array([spec.width, spec.height])
+        return scale
 
     def cut(self, frame: Images, index: int, out: Images) -> None:
         """Write crop ``index`` of ``frame`` [H, W, 3] into ``out`` [height, width, 3]."""

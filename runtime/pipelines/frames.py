@@ -8,6 +8,7 @@ data/preprocessor.py: x_frame = x_input * scale + offset, without a half-pixel t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -48,8 +49,8 @@ class FramePlan:
             return frames
         return np.stack([self._apply_one(frame) for frame in frames])
 
-    def _apply_one(self, frame: Images) -> NDArray[np.generic]:
-        image: NDArray[np.generic] = frame
+    def _apply_one(self, frame: Images) -> NDArray[Any]:
+        image: NDArray[Any] = frame
         if self.resized is not None:
             height, width = self.resized
             image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)

@@ -133,7 +133,7 @@ def _boxes_in_frame(
     corners: NDArray[np.float32], score: NDArray[np.float32], placement: Placement
 ) -> Boxes:
     """Corners [N, B, 4] in detector pixels to Boxes; score 0 marks a place without a box."""
-    scale, offset = np.float32(placement.scale), np.float32(placement.offset)
+    scale, offset = np.array([placement.scale, placement.offset], np.float32)
     left_top, right_bottom = corners[..., :2], corners[..., 2:]
     xywh = np.concatenate([left_top * scale + offset, (right_bottom - left_top) * scale], axis=-1)
     absent = score <= 0

@@ -128,7 +128,7 @@ class VideoReader:
                 "Play it in a video player, or encode it again."
             )
 
-    def _decoded(self) -> Iterator[VideoFrame | Packet]:
+    def _decoded(self) -> Iterator[VideoFrame | Packet[VideoStream]]:
         """Frames in presentation order; a packet in the place of what it failed to give."""
         packets = self._container.demux(self._stream)
         while True:
@@ -141,9 +141,9 @@ class VideoReader:
             except av.error.FFmpegError:
                 yield packet
             else:
-                yield from frames  # type: ignore[misc]
+                yield from frames
 
-    def _frame(self, index: int, item: VideoFrame | Packet) -> Frame:
+    def _frame(self, index: int, item: VideoFrame | Packet[VideoStream]) -> Frame:
         seconds = None if item.pts is None else float(item.pts * (item.time_base or 0))
         if isinstance(item, Packet):
             return Frame(index, seconds, None, "the packet cannot be decoded")

@@ -35,7 +35,9 @@ class PoseModel(nn.Module):
         self.heads = nn.ModuleDict(heads)
         self.neck = neck
         self._strides = {
-            name: backbone.stride / head.stride if head.stride > 0 else backbone.stride * -head.stride
+            name: backbone.stride / head.stride
+            if head.stride > 0
+            else backbone.stride * -head.stride
             for name, head in heads.items()
         }
 

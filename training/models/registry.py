@@ -1,9 +1,9 @@
 """Building blocks by name: how a configuration becomes modules.
 
-    @BACKBONES.register_module
-    class MyBackbone(BaseBackbone): ...
+@BACKBONES.register_module
+class MyBackbone(BaseBackbone): ...
 
-    backbone = BACKBONES.build({"type": "MyBackbone", "kernel_size": 3})
+backbone = BACKBONES.build({"type": "MyBackbone", "kernel_size": 3})
 """
 
 from __future__ import annotations

@@ -1,0 +1,5 @@
+"""Loops that change weights."""
+
+from .fitting import fit
+
+__all__ = ["fit"]

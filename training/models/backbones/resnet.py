@@ -35,7 +35,7 @@ class ResNet(BaseBackbone):
         **options: Any,
     ) -> None:
         super().__init__(stride=output_stride, **options)
-        self.model = timm.create_model(
+        self.model: Any = timm.create_model(
             model_name,
             output_stride=output_stride,
             pretrained=pretrained,

@@ -29,7 +29,7 @@ class WeightedCriterion(BaseCriterion):
         **_: Any,
     ) -> torch.Tensor:
         """The weighted loss; ``weights`` broadcasts to ``output``."""
-        loss = self.criterion(output, target)
+        loss: torch.Tensor = self.criterion(output, target)
         weights = torch.as_tensor(weights, device=loss.device, dtype=loss.dtype).expand_as(loss)
         counted = (weights != 0).sum().clamp(min=1)
         return (loss * weights).sum() / counted

@@ -113,7 +113,9 @@ def _first_class(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """COCO's weights cut to the background and the first class."""
     return {
         key: value[: 2 * value.shape[0] // _COCO_CLASSES]
-        if key.startswith("head.classification_head.") and key.split(".")[-2] == "1" and ".1." in key
+        if key.startswith("head.classification_head.")
+        and key.split(".")[-2] == "1"
+        and ".1." in key
         and value.shape[0] % _COCO_CLASSES == 0
         else value
         for key, value in state.items()

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-import timm.layers
 import torch
+from timm.layers.drop import DropPath
 from torch import nn
 from torch.nn import functional
 
 
 class ScaleNorm(nn.Module):
-    """A vector divided by its root mean square, times one learned number (Nguyen, Salazar, 2019)."""
+    """A vector over its root mean square, times one learned number (Nguyen, Salazar, 2019)."""
 
     def __init__(self, dim: int, eps: float = 1e-5) -> None:
         super().__init__()
@@ -22,7 +22,7 @@ class ScaleNorm(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Vectors [..., dim] of the same shape."""
-        norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True) * self.scale
+        norm: torch.Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True) * self.scale
         return x / norm.clamp(min=self.eps) * self.g
 
 
@@ -78,7 +78,7 @@ class GatedAttentionUnit(nn.Module):
         self.ln = ScaleNorm(token_dims)
         self.act_fn = nn.SiLU() if act_fn == "SiLU" else nn.ReLU()
         self.res_scale = Scale(token_dims)
-        self.drop_path = timm.layers.DropPath(drop_path) if drop_path else nn.Identity()
+        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
         self.dropout = nn.Dropout(dropout_rate) if dropout_rate else nn.Identity()
         nn.init.xavier_uniform_(self.uv.weight)
 
@@ -96,7 +96,9 @@ class GatedAttentionUnit(nn.Module):
             similarity = similarity + self._relative_bias(x.shape[1])
         attention = self.dropout(functional.relu(similarity / math.sqrt(self.s)).square())
         y: torch.Tensor = self.o(gate * (attention @ value))
-        return self.res_scale(x) + self.drop_path(y)
+        residual: torch.Tensor = self.res_scale(x)
+        branch: torch.Tensor = self.drop_path(y)
+        return residual + branch
 
     def _relative_bias(self, tokens: int) -> torch.Tensor:
         """[K, K]: entry (i, j) is the learned number of the distance j - i."""

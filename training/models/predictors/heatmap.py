@@ -54,6 +54,6 @@ class HeatmapPredictor(BasePredictor):
 
     @staticmethod
     def _refinement(locref: torch.Tensor, best: torch.Tensor) -> torch.Tensor:
-        """Values [N, K, 2] of ``locref`` at the cells ``best`` [N, K, 1]; channels are x, y pairs."""
-        pairs = locref.flatten(2).unflatten(1, (-1, 2))
+        """Values [N, K, 2] of ``locref``, whose channels are pairs, at cells ``best`` [N, K, 1]."""
+        pairs: torch.Tensor = locref.flatten(2).unflatten(1, (-1, 2))
         return pairs.gather(3, best.unsqueeze(2).expand(-1, -1, 2, -1)).squeeze(3)

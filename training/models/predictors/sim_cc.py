@@ -20,7 +20,7 @@ class SimCCPredictor(BasePredictor):
     Args:
         simcc_split_ratio: bins per pixel.
         apply_softmax: the outputs are logits.
-        normalize_outputs: divide rows that exceed 1 by their maximum, instead of scaling the logits.
+        normalize_outputs: divide rows that exceed 1 by their maximum; logits are not scaled.
         sigma: of the training targets, one for both axes or (x, y); with ``decode_beta`` it scales
             the logits.
         decode_beta: see ``sigma``.

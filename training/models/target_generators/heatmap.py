@@ -16,7 +16,7 @@ from torch import Tensor
 from .base import TARGET_GENERATORS, BaseGenerator, Targets
 
 
-class Mode(Enum):
+class HeatmapMode(Enum):
     """What a heatmap stands for."""
 
     KEYPOINT = "KEYPOINT"
@@ -29,7 +29,7 @@ class HeatmapGenerator(BaseGenerator):
     Args:
         num_heatmaps: channels.
         pos_dist_thresh: radius in pixels within which a cell belongs to a keypoint.
-        heatmap_mode: :class:`Mode` or its name.
+        heatmap_mode: :class:`HeatmapMode` or its name.
         gradient_masking: give heatmaps of bodyparts that are not labelled the background weight.
         background_weight: that weight.
         generate_locref: make ``locref`` targets.
@@ -37,13 +37,13 @@ class HeatmapGenerator(BaseGenerator):
         options: those of :class:`BaseGenerator`.
     """
 
-    Mode = Mode
+    Mode = HeatmapMode
 
     def __init__(
         self,
         num_heatmaps: int,
         pos_dist_thresh: int,
-        heatmap_mode: str | Mode = Mode.KEYPOINT,
+        heatmap_mode: str | HeatmapMode = HeatmapMode.KEYPOINT,
         gradient_masking: bool = False,
         background_weight: float = 0.1,
         generate_locref: bool = True,
@@ -53,17 +53,20 @@ class HeatmapGenerator(BaseGenerator):
         super().__init__(**options)
         self.num_heatmaps = num_heatmaps
         self.radius = float(pos_dist_thresh)
-        self.heatmap_mode = Mode(heatmap_mode.upper()) if isinstance(heatmap_mode, str) else heatmap_mode
+        self.heatmap_mode = (
+            HeatmapMode(heatmap_mode.upper()) if isinstance(heatmap_mode, str) else heatmap_mode
+        )
         self.gradient_masking = gradient_masking
         self.background_weight = background_weight
         self.generate_locref = generate_locref
         self.locref_std = locref_std
 
-    def forward(self, stride: float, outputs: dict[str, Tensor], labels: dict[str, Tensor]) -> Targets:
+    def forward(
+        self, stride: float, outputs: dict[str, Tensor], labels: dict[str, Tensor]
+    ) -> Targets:
         """See :class:`BaseGenerator`; the last animal wins where two share a cell of ``locref``."""
         shape = outputs["heatmap"].shape
         groups = self._grouped(labels).to(outputs["heatmap"].device, torch.float32)
-        batch, channels, animals, _ = groups.shape
         visible = groups[..., 2] > 0
         offsets = groups[..., :2].nan_to_num()[:, :, :, None, None] - _cell_centres(
             shape[2], shape[3], stride, groups.device
@@ -87,7 +90,7 @@ class HeatmapGenerator(BaseGenerator):
         keypoints = labels[self.label_keypoint_key]
         if keypoints.ndim == 3:
             keypoints = keypoints[:, None]
-        if self.heatmap_mode is Mode.KEYPOINT:
+        if self.heatmap_mode is HeatmapMode.KEYPOINT:
             return keypoints.transpose(1, 2)
         ordered = -torch.ones_like(keypoints)
         for image, identities in enumerate(labels["individual_ids"]):

@@ -43,7 +43,8 @@ class SimCCGenerator(BaseGenerator):
         super().__init__(**options)
         if smoothing_type not in ("gaussian", "standard"):
             raise ConfigError(
-                f"SimCCGenerator: expected smoothing_type gaussian or standard, got {smoothing_type!r}."
+                "SimCCGenerator: expected smoothing_type gaussian or standard, "
+                f"got {smoothing_type!r}."
             )
         if not 0 <= label_smooth_weight <= (0 if smoothing_type == "gaussian" else 1):
             raise ConfigError(
@@ -57,8 +58,10 @@ class SimCCGenerator(BaseGenerator):
         self.label_smooth_weight = label_smooth_weight
         self.normalize = normalize
 
-    def forward(self, stride: float, outputs: dict[str, Tensor], labels: dict[str, Tensor]) -> Targets:
-        """See :class:`BaseGenerator`; rows [N, individuals, K, bins], weights [N, individuals, K]."""
+    def forward(
+        self, stride: float, outputs: dict[str, Tensor], labels: dict[str, Tensor]
+    ) -> Targets:
+        """See :class:`BaseGenerator`; rows are [N, individuals, K, bins]."""
         keypoints = labels[self.label_keypoint_key].to(outputs["x"].device, torch.float32)
         if keypoints.ndim == 3:
             keypoints = keypoints[:, None]
