@@ -13,6 +13,7 @@ from .track import Float, Track
 KEY = "df_with_missing"
 COORDS = ("x", "y", "likelihood")
 UNIQUE = "single"
+_LAYOUT_VERSION = "0.15.2"
 
 
 def to_dataframe(track: Track) -> pd.DataFrame:
@@ -41,8 +42,11 @@ def to_dataframe(track: Track) -> pd.DataFrame:
 
 def write_h5(table: pd.DataFrame, path: Path) -> None:
     """Write a table that pandas 2 (DeepLabCut's) and pandas 3 read."""
-    with _object_labels():
-        table.to_hdf(path, key=KEY, format="table", mode="w")
+    with _object_labels(), pd.HDFStore(path, mode="w") as store:
+        store.put(KEY, table, format="table", nan_rep="nan")
+        # Pandas 3.1 no longer marks the layout's version, and pandas 2 takes what bears no mark
+        # for a table of before 0.12.
+        store.get_storer(KEY).attrs.pandas_version = _LAYOUT_VERSION
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
