@@ -13,6 +13,7 @@ Errors of dlc-deploy end with their own exit status and one message, without a t
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -31,6 +32,7 @@ VERBS = {
 }
 INTERRUPTED = 130
 UNEXPECTED = 1
+CLOSED_OUTPUT = 141
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,7 +69,13 @@ def _run_verb(verb: str, words: Sequence[str], *, program: str) -> int:
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     arguments = parser.parse_args(words)
     try:
-        return int(module.run(arguments))
+        status = int(module.run(arguments))
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        # The reader of our output left, as head does: not worth a word, nor a second try at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CLOSED_OUTPUT
     except KeyboardInterrupt:
         print("interrupted: nothing half-written was left behind", file=sys.stderr)
         return INTERRUPTED
