@@ -31,7 +31,7 @@ from dlc_deploy.runtime.pipelines.bottom_up import BottomUp
 from dlc_deploy.runtime.pipelines.top_down import TopDown
 
 from .graph import DetectorGraph, PoseGraph
-from .onnx import InputSize, write_onnx
+from .onnx import INPUT, InputSize, write_onnx
 from .parity import DEFAULT_TOLERANCE, Parity, compare
 from .reference import Recorder, TorchEngine
 from .rewrites import rewrite_operators
@@ -100,6 +100,7 @@ def export(
     snapshot = Path(snapshot)
     folder = Path(output) if output is not None else Path(snapshot.stem)
     _check_output(folder, overwrite)
+    _check_numbers(max_individuals, tolerance)
     progress("loading the snapshot")
     source = load_source(snapshot, _path(detector), _path(config))
     plan = _plan(source, size, max_individuals, precision)
@@ -112,12 +113,15 @@ def export(
         }
         progress("running the PyTorch graph")
         _record_golden(source, plan, references, samples).save(build / GOLDEN)
+        _check_sizes(plan, references[POSE], samples)
         for name, graph in graphs.items():
             progress(f"exporting the {name} graph to ONNX")
             rewrite_operators(graph)
             write_onnx(graph, build / f"{name}.onnx", size=plan.sizes[name], outputs=OUTPUTS[name])
         progress("comparing ONNX Runtime with PyTorch")
-        parity = _judge(build, references, samples, tolerance or DEFAULT_TOLERANCE[precision])
+        if tolerance is None:
+            tolerance = DEFAULT_TOLERANCE[precision]
+        parity = _judge(build, references, samples, tolerance)
         (build / PARITY).write_text(parity.model_dump_json(indent=2) + "\n", encoding="utf-8")
         parity.require()
         manifest = _manifest(source, plan, build)
@@ -154,6 +158,11 @@ def _plan_bottom_up(
         )
     fixed = size or frame.fixed_size
     multiple = frame.padding.height_divisor if frame.padding else 1
+    if size is not None and (size[0] % multiple or size[1] % multiple):
+        raise UsageError(
+            f"The model's configuration pads frames to multiples of {multiple}, got --size {size}. "
+            "Choose such a size, or leave the option out."
+        )
     example = fixed or (_DRAWN_SIZE_FIXED_MULTIPLE if multiple > 1 else (192, 256))
     entry = PoseEntry(
         file=f"{POSE}.onnx",
@@ -295,6 +304,26 @@ def _check_output(folder: Path, overwrite: bool) -> None:
         raise UsageError(f"{folder}: already exists. Pass --overwrite, or another -o.")
     if not (folder / MANIFEST).is_file():
         raise UsageError(f"{folder}: is not a bundle, so it is not overwritten. Choose another -o.")
+
+
+def _check_numbers(max_individuals: int | None, tolerance: float | None) -> None:
+    if max_individuals is not None and max_individuals < 1:
+        raise UsageError(f"Expected --max-individuals of 1 or more, got {max_individuals}.")
+    if tolerance is not None and not tolerance >= 0:
+        raise UsageError(f"Expected a --tolerance of 0 pixels or more, got {tolerance}.")
+
+
+def _check_sizes(plan: _Plan, pose: Recorder, samples: Samples) -> None:
+    """With a fixed size, all that the network was given must have it."""
+    if plan.pose.size is None:
+        return
+    found = {call.inputs[INPUT].shape[1:3] for call in pose.calls} - {plan.pose.size}
+    if found:
+        raise UsageError(
+            f"Expected frames of --size {plan.pose.size} to compare engines on, got "
+            f"{sorted(found)} ({samples.origin}). Leave --size out, or pass frames of that size: "
+            "--calibration VIDEO."
+        )
 
 
 def _drawn_size(plan: _Plan) -> tuple[int, int]:

@@ -59,12 +59,20 @@ def write_onnx(graph: nn.Module, path: Path, *, size: InputSize, outputs: Sequen
             )
     except Exception as error:  # torch.export raises many unrelated types.
         raise OnnxExportError(
-            f"The model cannot be exported to ONNX: {type(error).__name__}: {error}. A custom "
-            "module must compute with tensors only, with shapes that do not depend on the data."
+            f"The model cannot be exported to ONNX: {_reason(error)}. A custom module must compute "
+            "with tensors only, with shapes that do not depend on the data; --debug tells more."
         ) from error
     assert program is not None
     program.save(str(path))
     _check(path, size, outputs)
+
+
+def _reason(error: BaseException) -> str:
+    """The first cause in one line; what PyTorch wraps it in goes on for pages."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    line, *_ = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {line}"
 
 
 def _dynamic_shapes(size: InputSize) -> dict[int, object]:

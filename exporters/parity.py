@@ -90,6 +90,13 @@ class Parity(Value):
         """
         if self.passed:
             return
+        silent = [name for name, graph in self.graphs.items() if not graph.points]
+        if silent:
+            raise VerificationError(
+                f"Expected something to compare, but the {' and the '.join(silent)} graph found "
+                f"nothing in {self.frames} frames ({self.frames_from}). Nothing was written. "
+                "Pass frames with animals in them: --calibration VIDEO."
+            )
         lines = [
             f"  {name}: {g.points} points, max {g.px_max:.4g} px, score max {g.score_max:.2g}"
             for name, g in self.graphs.items()
@@ -118,6 +125,8 @@ def compare(calls: Sequence[Call], engine: Engine) -> GraphParity:
 
     Outputs are either ``poses`` [N, I, K, 3] or ``boxes`` [N, D, 4] with ``scores`` [N, D].
     """
+    if not calls:
+        return GraphParity.of_nothing()
     pairs = replay(calls, engine)
     wanted = [_points(reference) for reference, _ in pairs]
     got = [_points(outputs) for _, outputs in pairs]
@@ -154,11 +163,14 @@ def _summary(
 
 
 def _points(outputs: Arrays) -> tuple[NDArray[np.float32], ...]:
-    """Positions [P, 2] and scores [P] of keypoints, or of both corners of each box."""
+    """Positions [P, 2] and scores [P] of keypoints, or of both corners of each box; NaN where
+    there is no box."""
     if "poses" in outputs:
         poses = outputs["poses"].reshape(-1, 3)
         return poses[:, :2], poses[:, 2]
-    return outputs["boxes"].reshape(-1, 2), outputs["scores"].reshape(-1).repeat(2)
+    present = outputs["scores"][..., None] > 0
+    corners = np.where(present, outputs["boxes"], np.float32(np.nan))
+    return corners.reshape(-1, 2), outputs["scores"].reshape(-1).repeat(2)
 
 
 def _joined(parts: Sequence[Arrays]) -> Arrays:

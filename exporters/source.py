@@ -16,6 +16,8 @@ from dlc_deploy.training.models.detectors import DETECTORS, BaseDetector
 from dlc_deploy.training.models.model import PoseModel
 from dlc_deploy.training.snapshots import Snapshot, load_snapshot, load_weights
 
+from .graph import BODYPARTS
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -56,7 +58,8 @@ def load_source(snapshot: Path, detector: Path | None, config: Path | None) -> S
 
     Raises:
         SnapshotError: a file that is no snapshot, or of another model than the configuration.
-        ConfigError: the configuration is absent or not understood.
+        ConfigError: the configuration is absent, not understood, or of a model that a bundle cannot
+            hold yet.
         UsageError: a top-down model without a detector, or a bottom-up model with one.
     """
     pose_weights = load_snapshot(snapshot)
@@ -65,7 +68,11 @@ def load_source(snapshot: Path, detector: Path | None, config: Path | None) -> S
     if detector is not None:
         detector_state = load_snapshot(detector).model
     _check_method(pose_config, snapshot, detector_state is not None)
-    model = PoseModel.build(pose_config.model.model_dump(), pretrained_backbone=False)
+    _check_supported(pose_config, snapshot)
+    try:
+        model = PoseModel.build(pose_config.model.model_dump(), pretrained_backbone=False)
+    except ConfigError as error:
+        raise ConfigError(f"{snapshot}: {pose_config.net_type} cannot be built: {error}") from None
     load_weights(model, pose_weights.model, str(snapshot))
     built = None
     if detector_state is not None:
@@ -104,4 +111,21 @@ def _check_method(config: PoseConfig, snapshot: Path, has_detector: bool) -> Non
         raise UsageError(
             f"{snapshot}: a bottom-up model ({config.net_type}) has no detector. "
             "Leave --detector out, or check which snapshot you meant."
+        )
+
+
+def _check_supported(config: PoseConfig, snapshot: Path) -> None:
+    """A graph has one output, ``poses``; what it cannot hold must not be dropped in silence."""
+    model = f"{snapshot}: {config.net_type}"
+    individuals = len(config.metadata.individuals)
+    if config.method == "bu" and individuals > 1:
+        raise ConfigError(
+            f"{model} finds {individuals} individuals bottom-up, which cannot be exported yet; "
+            "expected a model of one animal, or a top-down model."
+        )
+    heads, unique = sorted(config.model.heads), config.metadata.unique_bodyparts
+    if heads != [BODYPARTS] or unique:
+        raise ConfigError(
+            f"{model} has the heads {', '.join(heads)} and unique bodyparts {unique}; expected the "
+            f"head {BODYPARTS} alone: unique bodyparts and identities cannot be exported yet."
         )

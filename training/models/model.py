@@ -8,6 +8,8 @@ from typing import Any, Self
 import torch
 from torch import nn
 
+from dlc_deploy.errors import ConfigError
+
 from .backbones import BACKBONES, BaseBackbone
 from .criterions import CRITERIONS, LOSS_AGGREGATORS
 from .heads import HEADS, BaseHead
@@ -103,6 +105,9 @@ def build_head(cfg: Mapping[str, Any]) -> BaseHead:
     With several criterions, each one's ``weight`` goes to a WeightedLossAggregator.
     """
     arguments = dict(cfg)
+    absent = {"predictor", "target_generator", "criterion"} - cfg.keys()
+    if absent:
+        raise ConfigError(f"A head needs {', '.join(sorted(absent))}; its keys are {list(cfg)}.")
     arguments["predictor"] = PREDICTORS.build(cfg["predictor"])
     arguments["target_generator"] = TARGET_GENERATORS.build(cfg["target_generator"])
     criterion = cfg["criterion"]

@@ -11,6 +11,8 @@ from torch.nn import functional
 from torchvision.models import detection
 from torchvision.models.detection.image_list import ImageList
 
+from dlc_deploy.errors import ConfigError
+
 from .base import DETECTORS, BaseDetector, Detections
 from .suppression import greedy_nms
 
@@ -45,7 +47,7 @@ class SSDLite(BaseDetector):
     ) -> None:
         super().__init__(freeze_bn_stats, freeze_bn_weights)
         if variant is not None:
-            raise ValueError(f"SSDLite has one variant; expected None, got {variant!r}.")
+            raise ConfigError(f"SSDLite has one variant; expected None, got {variant!r}.")
         self.model = detection.ssdlite320_mobilenet_v3_large(
             weights=None,
             weights_backbone="IMAGENET1K_V2" if pretrained_from_imagenet else None,

@@ -46,7 +46,9 @@ class HeatmapPredictor(BasePredictor):
         score = cells.gather(2, best).squeeze(2)
         if self.clip_scores:
             score = score.clamp(0, 1)
-        cell = torch.cat([best % columns, torch.div(best, columns, rounding_mode="floor")], dim=2)
+        row = torch.div(best, columns, rounding_mode="floor")
+        # Not best % columns: onnxscript 0.7 has no remainder by a size that is free.
+        cell = torch.cat([best - row * columns, row], dim=2)
         xy = cell * stride + 0.5 * stride
         if self.location_refinement:
             xy = xy + self._refinement(outputs["locref"], best) * self.locref_std
