@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -112,7 +113,8 @@ def _load(path: Path) -> object:
         what = "a folder" if path.is_dir() else "nothing there"
         raise SnapshotError(f"{path}: expected a snapshot (.pt), found {what}.")
     try:
-        with torch.serialization.safe_globals(_numpy_scalars()):
+        with warnings.catch_warnings(), torch.serialization.safe_globals(_numpy_scalars()):
+            warnings.simplefilter("ignore")  # of torch's, on what such a file usually is
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         reason = "objects that are not plain weights and numbers"
@@ -122,10 +124,11 @@ def _load(path: Path) -> object:
             f"{path}: expected a DeepLabCut 3 snapshot, got {reason}. "
             "It is not loaded, since that could run foreign code; save it again with DeepLabCut 3."
         ) from error
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # Whatever torch.load stumbles over in a file of another kind.
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise SnapshotError(
-            f"{path}: expected a DeepLabCut 3 snapshot, but it cannot be read "
-            f"({str(error).splitlines()[0]}). It may be truncated: copy it again."
+            f"{path}: expected a DeepLabCut 3 snapshot, but it cannot be read ({reason}). "
+            "It may be truncated, or a file of another kind: copy it again."
         ) from error
 
 
