@@ -88,7 +88,9 @@ class PoseModel(nn.Module):
         Raises:
             ConfigError: an unknown block, or keys that a block does not take.
         """
-        backbone = BACKBONES.build({**cfg["backbone"], "pretrained": pretrained_backbone})
+        own = {key: value for key, value in cfg["backbone"].items() if key != "pretrained"}
+        # A backbone that has no pretrained weights need not take the argument.
+        backbone = BACKBONES.build(own | ({"pretrained": True} if pretrained_backbone else {}))
         neck = NECKS.build(cfg["neck"]) if cfg.get("neck") else None
         heads = {name: build_head(head) for name, head in cfg["heads"].items()}
         return cls(backbone, heads, neck)

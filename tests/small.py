@@ -1,0 +1,131 @@
+"""Small networks drawn by code, their configurations and their snapshots."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import nn
+
+from dlc_deploy.training.models import PoseModel
+from dlc_deploy.training.models.backbones import BACKBONES, BaseBackbone
+from dlc_deploy.training.models.detectors import DETECTORS
+from dlc_deploy.training.snapshots import save_snapshot
+
+BODYPARTS = ("snout", "leftear", "tailbase")
+CHANNELS = 8
+
+
+@BACKBONES.register_module
+class SmallBackbone(BaseBackbone):
+    """Two convolutions of stride 2, with what other backbones have: group and batch norms."""
+
+    def __init__(self) -> None:
+        super().__init__(stride=4)
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, CHANNELS, 5, stride=2, padding=2),
+            nn.GroupNorm(2, CHANNELS),
+            nn.ReLU(),
+            nn.Conv2d(CHANNELS, CHANNELS, 3, stride=2, padding=1),
+            nn.BatchNorm2d(CHANNELS),
+            nn.ReLU(),
+            nn.Dropout(0.5),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.as_tensor(self.layers(x))
+
+
+def heatmap_head(keypoints: int = len(BODYPARTS)) -> dict[str, Any]:
+    def deconv(out: int) -> dict[str, Any]:
+        return {"channels": [CHANNELS, out], "kernel_size": [3], "strides": [2]}
+
+    return {
+        "type": "HeatmapHead",
+        "predictor": {
+            "type": "HeatmapPredictor",
+            "apply_sigmoid": False,
+            "clip_scores": True,
+            "location_refinement": True,
+            "locref_std": 7.2801,
+        },
+        "target_generator": {
+            "type": "HeatmapGaussianGenerator",
+            "num_heatmaps": keypoints,
+            "pos_dist_thresh": 17,
+            "heatmap_mode": "KEYPOINT",
+            "generate_locref": True,
+            "locref_std": 7.2801,
+        },
+        "criterion": {
+            "heatmap": {"type": "WeightedMSECriterion", "weight": 1.0},
+            "locref": {"type": "WeightedHuberCriterion", "weight": 0.05},
+        },
+        "heatmap_config": deconv(keypoints),
+        "locref_config": deconv(2 * keypoints),
+    }
+
+
+def config(*, top_down: bool = False, individuals: int = 1) -> dict[str, Any]:
+    """A pytorch_config of a small model; the caller may change it."""
+    inference: dict[str, Any] = {"normalize_images": True}
+    content: dict[str, Any] = {
+        "metadata": {
+            "project_path": ".",
+            "bodyparts": list(BODYPARTS),
+            "unique_bodyparts": [],
+            "individuals": [f"mouse{i + 1}" for i in range(individuals)],
+        },
+        "model": {
+            "backbone": {"type": "SmallBackbone"},
+            "backbone_output_channels": CHANNELS,
+            "heads": {"bodypart": heatmap_head()},
+        },
+        "net_type": "small",
+        "method": "td" if top_down else "bu",
+        "data": {"inference": inference},
+    }
+    if top_down:
+        inference["top_down_crop"] = {"width": 64, "height": 64}
+        resize = {"height": 320, "width": 320, "keep_ratio": True}
+        content["detector"] = {
+            "model": {"type": "SSDLite"},
+            "data": {"inference": {"normalize_images": True, "resize": resize}},
+        }
+    return copy.deepcopy(content)
+
+
+def model(content: dict[str, Any] | None = None, seed: int = 0) -> PoseModel:
+    """The model of a configuration with weights drawn at random, so that heatmaps reach scores."""
+    torch.manual_seed(seed)
+    built = PoseModel.build((content or config())["model"])
+    with torch.no_grad():
+        for name, parameter in built.named_parameters():
+            if name.startswith("heads"):
+                nn.init.normal_(parameter, std=0.2)
+    return built.eval()
+
+
+def detector(content: dict[str, Any], seed: int = 0) -> nn.Module:
+    """The detector of a configuration, with weights drawn at random."""
+    torch.manual_seed(seed)
+    return DETECTORS.build(content["detector"]["model"]).eval()
+
+
+def snapshot_of(module: nn.Module) -> dict[str, Any]:
+    """DeepLabCut's layout around the weights of ``module``."""
+    metadata = {"epoch": 10, "metrics": {"test.rmse": 3.5}, "losses": {"train.total_loss": 0.1}}
+    return {"metadata": metadata, "model": module.state_dict(), "scheduler": {"last_epoch": 10}}
+
+
+def write_model(folder: Path, content: dict[str, Any] | None = None, seed: int = 0) -> Path:
+    """A folder as training leaves it: configuration and snapshot; the path of the snapshot."""
+    content = content or config()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "pytorch_config.yaml").write_text(yaml.safe_dump(content))
+    path = folder / "snapshot-010.pt"
+    save_snapshot(path, snapshot_of(model(content, seed)))
+    return path
