@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import itertools
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -261,7 +262,7 @@ def _draft(source: Source, plan: _Plan) -> Manifest:
         scorer=scorer_name(source.config.net_type, origin),
         bodyparts=tuple(metadata.bodyparts),
         unique_bodyparts=tuple(metadata.unique_bodyparts),
-        individuals=tuple(metadata.individuals),
+        individuals=_names(metadata.individuals, plan.individuals),
         max_individuals=plan.individuals,
         pose=plan.pose,
         detector=plan.detector,
@@ -270,6 +271,13 @@ def _draft(source: Source, plan: _Plan) -> Manifest:
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         files={},
     )
+
+
+def _names(known: list[str], count: int) -> tuple[str, ...]:
+    """At least ``count`` names: results of a model of one animal may hold several."""
+    spare = (f"individual{i}" for i in itertools.count(1))
+    more = itertools.islice((n for n in spare if n not in known), max(0, count - len(known)))
+    return (*known, *more)
 
 
 def _manifest(source: Source, plan: _Plan, build: Path) -> Manifest:

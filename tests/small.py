@@ -109,10 +109,25 @@ def model(content: dict[str, Any] | None = None, seed: int = 0) -> PoseModel:
     return built.eval()
 
 
-def detector(content: dict[str, Any], seed: int = 0) -> nn.Module:
-    """The detector of a configuration, with weights drawn at random."""
-    torch.manual_seed(seed)
-    return DETECTORS.build(content["detector"]["model"]).eval()
+def detector(content: dict[str, Any], *, finds: bool = False) -> nn.Module:
+    """The detector of a configuration as it is built, or one that ``finds`` boxes of different
+    scores in any image."""
+    torch.manual_seed(0)
+    built = DETECTORS.build(content["detector"]["model"]).eval()
+    if not finds:
+        return built
+    for module in built.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_in")
+    network: Any = built.model
+    with torch.inference_mode():
+        outputs = network.head(list(network.backbone(torch.randn(1, 3, 320, 320)).values()))
+    heads = (network.head.classification_head, network.head.regression_head)
+    with torch.no_grad():
+        for head, name in zip(heads, ("cls_logits", "bbox_regression"), strict=True):
+            for block in head.module_list:
+                block[1].weight /= float(outputs[name].std())
+    return built
 
 
 def snapshot_of(module: nn.Module) -> dict[str, Any]:

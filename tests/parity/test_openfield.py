@@ -18,9 +18,9 @@ from tests.reference import REFERENCE, needs_reference
 pytest.importorskip("torch")
 pytest.importorskip("onnxruntime")
 
-from dlc_deploy.command import main  # noqa: E402
-from dlc_deploy.runtime.outputs.tables import KEY  # noqa: E402
-from dlc_deploy.runtime.video.reader import VideoReader  # noqa: E402
+from dlc_deploy.command import main
+from dlc_deploy.runtime.outputs.tables import KEY
+from dlc_deploy.runtime.video.reader import VideoReader
 
 pytestmark = [
     needs_reference,
