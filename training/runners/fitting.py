@@ -43,8 +43,9 @@ def fit(
         DlcDeployError: the loss is not a number any more.
     """
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate)
+    # A schedule shorter than ten steps has no step to rise in.
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=learning_rate, total_steps=steps, pct_start=0.2
+        optimizer, max_lr=learning_rate, total_steps=max(steps, 10), pct_start=0.2
     )
     model.train()
     chosen = _batches(len(images), batch, seed)
