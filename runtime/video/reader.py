@@ -6,6 +6,7 @@ are equal to the last bit where the same conversion is asked for (see :mod:`.col
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,11 +66,18 @@ class Frame:
     problem: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A frame that the decoder did not give, with its presentation time."""
+
+    pts: int | None
+
+
 class VideoReader:
     """Frames ``start`` to ``stop`` of a video; a context manager to iterate once.
 
     Frames before ``start`` are decoded and dropped: seeking is not exact in every container. A
-    packet that cannot be decoded gives a frame without pixels, and reading goes on.
+    frame that cannot be decoded comes without pixels, and reading goes on.
 
     Args:
         path: a video file.
@@ -88,6 +96,8 @@ class VideoReader:
     def __init__(
         self, path: Path, *, start: int = 0, stop: int | None = None, threads: int | None = None
     ) -> None:
+        if stop is not None and stop <= start:
+            raise VideoError(f"{path}: expected a range of frames A:B, A < B, got {start}:{stop}.")
         self._container = _open(path)
         self._stream = _video_stream(self._container, path)
         self._stream.thread_type = "AUTO"
@@ -128,28 +138,83 @@ class VideoReader:
                 "Play it in a video player, or encode it again."
             )
 
-    def _decoded(self) -> Iterator[VideoFrame | Packet[VideoStream]]:
-        """Frames in presentation order; a packet in the place of what it failed to give."""
-        packets = self._container.demux(self._stream)
-        while True:
-            try:
-                packet = next(packets)
-            except (StopIteration, av.error.FFmpegError):
-                return  # a truncated file ends with what there is
-            try:
-                frames = packet.decode()
-            except av.error.FFmpegError:
-                yield packet
-            else:
-                yield from frames
+    def _decoded(self) -> Iterator[VideoFrame | Lost]:
+        """Frames in presentation order; a :class:`Lost` in the place of each that did not come.
 
-    def _frame(self, index: int, item: VideoFrame | Packet[VideoStream]) -> Frame:
-        seconds = None if item.pts is None else float(item.pts * (item.time_base or 0))
-        if isinstance(item, Packet):
+        A decoder with threads, or with frames to reorder, reports a damaged packet when it is at
+        another one, and may drop others with it without a word. So presentation times tell what is
+        lost: those of packets that a later frame has overtaken. Without any fault a packet without
+        a frame is none (hidden reference frames, leading frames of a cut recording).
+        """
+        waiting: list[int] = []
+        faulty = False
+        for packet in self._packets():
+            if packet is not None and packet.pts is not None and not packet.is_discard:
+                heapq.heappush(waiting, packet.pts)
+            try:
+                frames = self._stream.decode(packet)
+            except av.error.FFmpegError:
+                faulty = True
+                if packet is not None and packet.pts is None:
+                    yield Lost(None)
+                continue
+            for frame in frames:
+                overtaken = _overtaken(waiting, frame.pts)
+                yield from overtaken if faulty else ()
+                yield frame
+        if waiting:
+            yield from self._tail(waiting, faulty)
+
+    def _packets(self) -> Iterator[Packet[VideoStream] | None]:
+        """Packets with content, then None; a truncated file ends with what there is."""
+        try:
+            for packet in self._container.demux(self._stream):
+                if packet.size:
+                    yield packet
+        except av.error.FFmpegError:
+            pass
+        yield None
+
+    def _tail(self, waiting: list[int], faulty: bool) -> Iterator[VideoFrame | Lost]:
+        """What a decoder with threads held back when a packet near the end was damaged: it gives
+        nothing more after the first fault of its flush, so the tail is decoded again without."""
+        wanted = set(waiting)
+        found: dict[int | None, VideoFrame] = {}
+        with _open(self.info.path) as container:
+            stream = _video_stream(container, self.info.path)
+            stream.codec_context.thread_count = 1
+            try:
+                container.seek(min(waiting), stream=stream)
+                for packet in container.demux(stream):
+                    try:
+                        found |= {f.pts: f for f in packet.decode() if f.pts in wanted}
+                    except av.error.FFmpegError:
+                        faulty = faulty or packet.pts in wanted
+            except av.error.FFmpegError:
+                pass
+        for pts in sorted(waiting):
+            if pts in found:
+                yield found[pts]
+            elif faulty:
+                yield Lost(pts)
+
+    def _frame(self, index: int, item: VideoFrame | Lost) -> Frame:
+        seconds = None if item.pts is None else float(item.pts * (self._stream.time_base or 0))
+        if isinstance(item, Lost):
             return Frame(index, seconds, None, "the packet cannot be decoded")
         rgb = self._convert(item)
         turns = self.info.rotation // 90
         return Frame(index, seconds, np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb)
+
+
+def _overtaken(waiting: list[int], pts: int | None) -> list[Lost]:
+    """Take from the heap of ``waiting`` times the one of a frame, and those before it."""
+    lost = []
+    while pts is not None and waiting and waiting[0] < pts:
+        lost.append(Lost(heapq.heappop(waiting)))
+    if waiting and waiting[0] == pts:
+        heapq.heappop(waiting)
+    return lost
 
 
 def probe(path: Path) -> VideoInfo:
