@@ -11,8 +11,10 @@ pytorch_config.yaml    the model's configuration as it was trained
 from __future__ import annotations
 
 import hashlib
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +27,7 @@ MANIFEST = "manifest.json"
 GOLDEN = "golden.npz"
 PARITY = "parity.json"
 CONFIG = "pytorch_config.yaml"
+_UNREADABLE = (OSError, EOFError, ValueError, TypeError, KeyError, BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +51,28 @@ class Golden:
 
     @classmethod
     def load(cls, path: Path) -> Golden:
-        """Read ``golden.npz``."""
-        with np.load(path, allow_pickle=False) as arrays:
-            boxes = Boxes(arrays["boxes"], arrays["box_score"]) if "boxes" in arrays else None
-            return cls(arrays["frames"], Poses(arrays["xy"], arrays["score"], boxes))
+        """Read ``golden.npz``.
+
+        Raises:
+            BundleError: it is absent or damaged.
+        """
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                boxes = Boxes(arrays["boxes"], arrays["box_score"]) if "boxes" in arrays else None
+                return cls(arrays["frames"], Poses(arrays["xy"], arrays["score"], boxes))
+        except (
+            OSError,
+            EOFError,
+            ValueError,
+            TypeError,
+            KeyError,
+            BadZipFile,
+            zlib.error,
+        ) as error:
+            raise BundleError(
+                f"{path}: expected golden frames with their poses, got: {error}. "
+                "Copy the whole folder again, or export the snapshot again."
+            ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +98,8 @@ class Bundle:
             )
             raise BundleError(f"{path}: expected a bundle, found no {MANIFEST}. {hint}")
         manifest = Manifest.from_json(
-            (path / MANIFEST).read_text(encoding="utf-8"), source=str(path / MANIFEST)
+            (path / MANIFEST).read_text(encoding="utf-8", errors="replace"),
+            source=str(path / MANIFEST),
         )
         absent = [name for name in manifest.files if not (path / name).is_file()]
         if absent:
@@ -88,11 +110,11 @@ class Bundle:
         return cls(path, manifest)
 
     def damaged_files(self) -> list[str]:
-        """Names of the files whose content is not what the manifest sealed."""
+        """Names of the files that are gone, or whose content is not what the manifest sealed."""
         return [
             name
             for name, expected in self.manifest.files.items()
-            if sha256(self.path / name) != expected
+            if not (self.path / name).is_file() or sha256(self.path / name) != expected
         ]
 
     def golden(self) -> Golden:
