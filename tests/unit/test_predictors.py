@@ -103,9 +103,9 @@ def test_the_score_is_the_smaller_of_the_two_heights():
 
 
 def test_logits_are_scaled_by_sigma_and_beta_of_their_axis():
-    outputs = rows((5, 0.01), (2, 0.01))
+    outputs = rows((5, 0.03), (2, 0.01))
     poses = simcc(sigma=(2.0, 3.0), decode_beta=100.0)(32.0, outputs)["poses"]
-    exponent = 2.718281828**2
+    exponent = 2.718281828**3  # of y; that of x is 6, or were the axes swapped, 2 and 9
     assert poses[0, 0, 0, 2] == pytest.approx(exponent / (exponent + 7), rel=1e-5)
 
 

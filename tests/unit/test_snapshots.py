@@ -190,6 +190,17 @@ def test_weights_of_another_model_are_refused_by_name_and_change_nothing(module)
     assert_same(module.state_dict(), before)
 
 
+@pytest.mark.parametrize("change", ["missing", "unexpected", "of another shape"])
+def test_one_wrong_key_is_enough(module, change):
+    state = dict(module.state_dict())
+    if change == "missing":
+        del state["0.bias"]
+    else:
+        state["0.bias" if change == "of another shape" else "2.bias"] = torch.ones(7)
+    with pytest.raises(SnapshotError, match=f"1 {change}"):
+        load_weights(module, state, "snapshot.pt")
+
+
 def test_a_long_list_of_wrong_keys_is_cut(module):
     with pytest.raises(SnapshotError, match=r"7 missing \((\S+, ){4}\.\.\.\)"):
         load_weights(module, {}, "snapshot.pt")

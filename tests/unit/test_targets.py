@@ -134,11 +134,11 @@ def simcc(point, size=(16, 8), **options):
 
 
 def test_a_row_of_bins_is_a_gaussian_at_the_coordinate_times_the_bins_per_pixel():
-    target = simcc((5.2, 3.5, VISIBLE))
+    target = simcc((5.3, 3.5, VISIBLE))
     x, y = (target[axis]["target"][0, 0, 0] for axis in "xy")
     assert (x.shape, y.shape) == ((32,), (16,))
-    assert x.argmax() == 10 and y.argmax() == 7  # 10.4 is rounded
-    assert x[10] == 1 and x[12] == pytest.approx(math.exp(-4 / 8))
+    assert x.argmax() == 11 and y.argmax() == 7  # 10.6 is rounded
+    assert x[11] == 1 and x[13] == pytest.approx(math.exp(-4 / 8))
     assert target["x"]["weights"].tolist() == target["y"]["weights"].tolist() == [[[1]]]
 
 
