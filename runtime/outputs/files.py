@@ -134,7 +134,7 @@ def _reason(error: Exception, folder: Path) -> str:
     status = os.statvfs(folder)
     if status.f_bavail * status.f_frsize < 1 << 20:
         return os.strerror(errno.ENOSPC)
-    return str(error).strip().splitlines()[-1]
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
 
 
 def _flush(path: Path) -> None:

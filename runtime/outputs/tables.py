@@ -3,8 +3,8 @@ coords (deeplabcut's apis/videos.py, create_df_from_prediction)."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any, cast
 
 import pandas as pd
 
@@ -22,31 +22,28 @@ def to_dataframe(track: Track) -> pd.DataFrame:
     The level of individuals is there in multi-animal projects only; unique bodyparts follow the
     animals, as an individual named "single".
     """
-    with _object_labels():
-        scorer, bodyparts = track.manifest.scorer, track.manifest.bodyparts
-        multi = len(track.manifest.individuals) > 1
-        names = ["scorer", "individuals", "bodyparts", "coords"]
-        levels = [[scorer], list(track.individuals), list(bodyparts), list(COORDS)]
-        if not multi:
-            del names[1], levels[1]
-        columns = pd.MultiIndex.from_product(levels, names=names)
-        index = range(track.start, track.start + len(track))
-        frame = _table(track.bodyparts(), columns, index)
-        unique = track.unique_bodyparts()
-        if unique is None:
-            return frame
-        levels = [[scorer], [UNIQUE], list(track.manifest.unique_bodyparts), list(COORDS)]
-        columns = pd.MultiIndex.from_product(levels, names=names)
-        return frame.join(_table(unique, columns, index), how="outer")
+    scorer, bodyparts = track.manifest.scorer, track.manifest.bodyparts
+    multi = len(track.manifest.individuals) > 1
+    names = ["scorer", "individuals", "bodyparts", "coords"]
+    levels = [[scorer], list(track.individuals), list(bodyparts), list(COORDS)]
+    if not multi:
+        del names[1], levels[1]
+    index = range(track.start, track.start + len(track))
+    frame = _table(track.bodyparts(), _columns(levels, names), index)
+    unique = track.unique_bodyparts()
+    if unique is None:
+        return frame
+    levels = [[scorer], [UNIQUE], list(track.manifest.unique_bodyparts), list(COORDS)]
+    return frame.join(_table(unique, _columns(levels, names), index), how="outer")
 
 
 def write_h5(table: pd.DataFrame, path: Path) -> None:
     """Write a table that pandas 2 (DeepLabCut's) and pandas 3 read."""
-    with _object_labels(), pd.HDFStore(path, mode="w") as store:
-        store.put(KEY, table, format="table", nan_rep="nan")
+    with pd.HDFStore(path, mode="w") as store:
+        store.put(KEY, table, format="table", nan_rep="nan", track_times=False)
         # Pandas 3.1 no longer marks the layout's version, and pandas 2 takes what bears no mark
         # for a table of before 0.12.
-        store.get_storer(KEY).attrs.pandas_version = _LAYOUT_VERSION
+        cast(Any, store).get_storer(KEY).attrs.pandas_version = _LAYOUT_VERSION
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
@@ -62,6 +59,8 @@ def _table(values: Float, columns: pd.MultiIndex, index: range) -> pd.DataFrame:
     )
 
 
-def _object_labels() -> AbstractContextManager[None]:
-    """Pandas 2 cannot read the string labels that pandas 3 makes and writes by default."""
-    return pd.option_context("future.infer_string", False)
+def _columns(levels: list[list[str]], names: list[str]) -> pd.MultiIndex:
+    """Labels as plain objects: pandas 2 cannot read the string labels that pandas 3 makes."""
+    return pd.MultiIndex.from_product(
+        [pd.Index(level, dtype=object) for level in levels], names=names
+    )
