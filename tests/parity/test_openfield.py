@@ -26,9 +26,6 @@ pytestmark = [
     needs_reference,
     pytest.mark.torch,
     pytest.mark.slow,
-    # pandas 3.1's notices about the options that keep tables readable for pandas 2
-    pytest.mark.filterwarnings("ignore:The 'future.infer_string' option"),
-    pytest.mark.filterwarnings("ignore:The default value of 'track_times'"),
 ]
 PROJECT = REFERENCE / "openfield"
 VIDEO = PROJECT / "videos" / "m3v1mp4.mp4"

@@ -620,9 +620,6 @@ def test_a_top_down_bundle_finds_several_animals_and_its_golden_frame_again(top_
 
 
 @pytest.mark.slow
-# pandas 3.1's notices about the options that keep tables readable for pandas 2
-@pytest.mark.filterwarnings("ignore:The 'future.infer_string' option")
-@pytest.mark.filterwarnings("ignore:The default value of 'track_times'")
 def test_a_video_of_more_animals_than_the_project_names_becomes_a_table(top_down_bundle, tmp_path):
     import pandas as pd
 

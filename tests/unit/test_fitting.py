@@ -12,6 +12,15 @@ from tests import small  # noqa: E402
 pytestmark = pytest.mark.torch
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Sharing so small a network among threads costs more than it saves."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def labelled(count=12, side=48):
     """Images with a bright spot at each of three keypoints, each in its own colour."""
     random = np.random.default_rng(0)
