@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,9 @@ class OnnxRuntimeEngine:
     def description(self) -> str:
         """Engine, version, provider, threads."""
         provider = "CPU" if self._cuda_index is None else "CUDA"
-        threads = f", {self._threads} threads a run" if self._threads else ""
+        threads = ""
+        if self._threads:
+            threads = f", {self._threads} thread{'s' * (self._threads > 1)} a run"
         return f"ONNX Runtime {ort.__version__} ({provider}{threads})"
 
     def run(self, inputs: Arrays) -> Arrays:
@@ -92,11 +95,12 @@ def cuda_available() -> bool:
 
 
 def _parse_device(device: str) -> tuple[str, int | None]:
-    kind, _, index = device.partition(":")
-    if kind == "cpu" and not index:
+    if device == "cpu":
         return "cpu", None
-    if kind == "cuda" and (not index or index.isdecimal()):
-        return f"cuda:{int(index or 0)}", int(index or 0)
+    cuda = re.fullmatch(r"cuda(?::([0-9]+))?", device)
+    if cuda is not None:
+        index = int(cuda[1] or 0)
+        return f"cuda:{index}", index
     raise UsageError(f"Expected a device cpu, cuda or cuda:N, got {device!r}.")
 
 
@@ -110,11 +114,14 @@ def _open(graph: Path, cuda_index: int | None, threads: int | None) -> ort.Infer
     providers: list[str | tuple[str, Mapping[str, Any]]] = ["CPUExecutionProvider"]
     if cuda_index is not None:
         _require_cuda(cuda_index)
-        providers.insert(0, ("CUDAExecutionProvider", {"device_id": cuda_index}))
+        # By default it rounds to TF32, which keeps 10 bits of what an fp32 bundle promises.
+        chosen = {"device_id": cuda_index, "use_tf32": "0"}
+        providers.insert(0, ("CUDAExecutionProvider", chosen))
     try:
         session = ort.InferenceSession(str(graph), options, providers=providers)
     except Exception as error:  # ONNX Runtime's exceptions share no base class of their own.
         if cuda_index is not None:
+            _open(graph, None, threads)  # A file that the CPU cannot load either is to blame.
             raise _no_cuda(cuda_index, str(error)) from error
         raise BundleError(
             f"{graph}: expected an ONNX file that ONNX Runtime {ort.__version__} can load, "
