@@ -8,10 +8,11 @@ imported in its own file only, which is imported only when that engine is opened
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 from dlc_deploy.choices import EngineName
 from dlc_deploy.engine import Engine
-from dlc_deploy.errors import UnavailableError
+from dlc_deploy.errors import UnavailableError, UsageError
 
 
 def open_engine(
@@ -26,9 +27,13 @@ def open_engine(
         threads: CPU threads that one run may use; None leaves it to the engine.
 
     Raises:
+        UsageError: there is no engine of that name.
         UnavailableError: the engine is not installed, or the device is not there. An explicit
             request never falls back.
     """
+    names = get_args(EngineName)
+    if name not in names:
+        raise UsageError(f"Expected the engine {' or '.join(names)}, got {name!r}.")
     try:
         from .onnxruntime import OnnxRuntimeEngine
     except ImportError as error:
