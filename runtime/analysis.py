@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlc_deploy import __version__
-from dlc_deploy.errors import VideoError
+from dlc_deploy.errors import UsageError, VideoError
 from dlc_deploy.poses import Poses
 
 from .batches import Account, Batch, batches
@@ -44,7 +44,7 @@ def analyze_video(
     *,
     output: str | Path | None = None,
     frames: tuple[int, int | None] | None = None,
-    batch: int = 8,
+    batch: int | None = None,
     csv: bool = False,
     labeled_video: bool = False,
     pcutoff: float = 0.6,
@@ -61,7 +61,8 @@ def analyze_video(
         video: a video file.
         output: folder for the results; the video's own when None.
         frames: (first frame, frame to stop before); the whole video when None.
-        batch: frames that go through the engines together.
+        batch: frames that go through the engines together; ``estimator.parallelism.batch`` when
+            None.
         csv: write a ``.csv`` besides ``.h5`` and ``_full.pickle``.
         labeled_video: write an ``.mp4`` with the keypoints drawn on it.
         pcutoff: keypoints with a lower score are not drawn.
@@ -72,12 +73,18 @@ def analyze_video(
         The run report, as it is written beside the results.
 
     Raises:
+        UsageError: a batch without frames, or frames before the first.
         VideoError: not a video, or no frame in the range.
         InputError: results exist already, or the folder cannot be written.
         OutputError: the disk is full; nothing half-written is left.
     """
     video = Path(video)
     start, stop = frames or (0, None)
+    if start < 0:
+        raise UsageError(f"Expected frames to count from 0, got {start} as the first one.")
+    batch = estimator.parallelism.batch if batch is None else batch
+    if batch < 1:
+        raise UsageError(f"Expected a batch of 1 frame or more, got {batch}.")
     with VideoReader(video, start=start, stop=stop) as reader:
         folder = Path(output) if output is not None else video.parent
         files = ResultFiles.of(

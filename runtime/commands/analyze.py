@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from dlc_deploy.choices import EngineName
+from dlc_deploy.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from dlc_deploy.runtime.estimator import Estimator
@@ -22,7 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("videos", type=Path, nargs="+", metavar="VIDEO")
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="default: by the video")
     parser.add_argument("--device", default="cpu", help="cpu or cuda:N (default: cpu)")
-    parser.add_argument("--batch", type=_positive, default=8, metavar="N", help="default: 8")
+    parser.add_argument(
+        "--batch",
+        type=_positive,
+        metavar="N",
+        help="frames through the network at once (default: 2 on a CPU, 8 on a GPU)",
+    )
     parser.add_argument("--engine", choices=get_args(EngineName), default="auto")
     parser.add_argument(
         "--frames", type=_frames, metavar="A:B", help="only frames A to B-1 (default: all)"
@@ -40,6 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     from dlc_deploy.runtime.estimator import load
     from dlc_deploy.runtime.parallel import Parallelism
 
+    _refuse_same_results(arguments.videos, arguments.output)
     with load(
         arguments.bundle,
         device=arguments.device,
@@ -47,10 +54,37 @@ def run(arguments: argparse.Namespace) -> int:
         max_individuals=arguments.max_individuals,
         parallelism=Parallelism.for_throughput(arguments.device),
     ) as estimator:
+        refused = []
         for video in arguments.videos:
-            report = _analyze(arguments, estimator, video)
-            print(report.model_dump_json() if arguments.json else _summary(report))
+            try:
+                report = _analyze(arguments, estimator, video)
+            except InputError as error:
+                if len(arguments.videos) == 1:
+                    raise
+                # The others may be whole: nobody wants to find that out the morning after.
+                print(f"not analysed: {error}", file=sys.stderr)
+                refused.append(video.name)
+                continue
+            print(report.model_dump_json() if arguments.json else _summary(report), flush=True)
+    if refused:
+        raise InputError(
+            f"{len(refused)} of {len(arguments.videos)} videos were not analysed, for the reasons "
+            f"above: {', '.join(refused)}. The results of the others are whole."
+        )
     return 0
+
+
+def _refuse_same_results(videos: list[Path], output: Path | None) -> None:
+    """Two videos of one name would write the same files, and the later one would win."""
+    first: dict[Path, Path] = {}
+    for video in videos:
+        results = (output or video.parent).absolute() / video.stem
+        if results in first:
+            raise UsageError(
+                f"{first[results]} and {video}: expected videos with results of their own, but "
+                "these two would write the same files. Analyse them with an -o for each."
+            )
+        first[results] = video
 
 
 def _analyze(arguments: argparse.Namespace, estimator: Estimator, video: Path) -> RunReport:

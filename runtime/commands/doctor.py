@@ -69,7 +69,8 @@ def _machine() -> list[Finding]:
         Finding("Python", f"{platform.python_version()} on {platform.platform()}"),
         Finding(
             "CPU cores",
-            f"{available_cores()}: {plan.workers} batches at once, {plan.threads} threads each",
+            f"{available_cores()}: {plan.workers} batches of {plan.batch} frames at once, "
+            f"threads for each: {plan.threads}",
         ),
     ]
 
