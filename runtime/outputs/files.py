@@ -117,6 +117,8 @@ def removed_on_error(paths: Iterable[Path]) -> Iterator[None]:
     try:
         yield
     except (OSError, hdf5.HDF5ExtError) as error:
+        if hasattr(error, "__notes__"):  # It comes from a stage of the stream, not from writing.
+            raise
         folder = next(iter(paths)).parent
         raise OutputError(
             f"{folder}: the results could not be written: {_reason(error, folder)}. Nothing was "
