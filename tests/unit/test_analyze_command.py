@@ -16,7 +16,7 @@ import pytest
 from dlc_deploy.command import main
 from dlc_deploy.runtime.video.reader import VideoReader, probe
 from tests.drawn_videos import overwrite_packet, write_sound
-from tests.tiny_bundle import SCORER, TAIL, dot, write_bundle, write_dot_video
+from tests.tiny_bundle import BOXES, SCORER, TAIL, dot, write_bundle, write_dot_video
 
 pytest.importorskip("onnxruntime")
 
