@@ -49,13 +49,14 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps([asdict(finding) for finding in findings]))
         return 0
-    from rich.console import Console
     from rich.table import Table
+
+    from dlc_deploy.runtime.console import print_table
 
     table = Table("what", "found", "if you need it")
     for finding in findings:
         table.add_row(finding.name, finding.found or "not found", finding.remedy)
-    Console().print(table, markup=False)
+    print_table(table)
     return 0
 
 

@@ -24,13 +24,14 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(facts))
         return 0
-    from rich.console import Console
     from rich.table import Table
+
+    from dlc_deploy.runtime.console import print_table
 
     table = Table(title=str(arguments.path), show_header=False)
     for name, value in facts.items():
         table.add_row(name, _readable(value))
-    Console().print(table, markup=False)
+    print_table(table)
     return 0
 
 
