@@ -7,7 +7,7 @@ A verb's module offers
     run(arguments) -> int             the exit status; heavy imports live in here
 
 Errors of dlc-deploy end with their own exit status and one message, without a traceback unless
-``--debug`` is given; 130 means interrupted.
+``--debug`` is given; 130 means interrupted, 141 that the reader of the output left.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from types import ModuleType
+from typing import Any
 
 from dlc_deploy import __version__
 from dlc_deploy.errors import DlcDeployError
@@ -37,7 +38,33 @@ CLOSED_OUTPUT = 141
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """``dlc-deploy``: dispatch to a verb."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    return _unless_left(_dispatch, sys.argv[1:] if arguments is None else arguments)
+
+
+def export() -> int:
+    """``dlc-export``."""
+    return _unless_left(_run_verb, "export", sys.argv[1:], program="dlc-export")
+
+
+def analyze() -> int:
+    """``dlc-analyze``."""
+    return _unless_left(_run_verb, "analyze", sys.argv[1:], program="dlc-analyze")
+
+
+def _unless_left(work: Callable[..., int], *arguments: Any, **options: Any) -> int:
+    """The status of ``work``; nothing but a status where the reader of our output left."""
+    try:
+        try:
+            return work(*arguments, **options)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # As head does: not worth a word, nor a second try at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CLOSED_OUTPUT
+
+
+def _dispatch(words: Sequence[str]) -> int:
     if words and words[0] in VERBS:
         return _run_verb(words[0], words[1:], program=f"dlc-deploy {words[0]}")
     parser = argparse.ArgumentParser(
@@ -52,16 +79,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def export() -> int:
-    """``dlc-export``."""
-    return _run_verb("export", sys.argv[1:], program="dlc-export")
-
-
-def analyze() -> int:
-    """``dlc-analyze``."""
-    return _run_verb("analyze", sys.argv[1:], program="dlc-analyze")
-
-
 def _run_verb(verb: str, words: Sequence[str], *, program: str) -> int:
     module = _import_verb(verb)
     parser = argparse.ArgumentParser(prog=program, description=module.DESCRIPTION)
@@ -69,13 +86,9 @@ def _run_verb(verb: str, words: Sequence[str], *, program: str) -> int:
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     arguments = parser.parse_args(words)
     try:
-        status = int(module.run(arguments))
-        sys.stdout.flush()
-        return status
+        return int(module.run(arguments))
     except BrokenPipeError:
-        # The reader of our output left, as head does: not worth a word, nor a second try at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return CLOSED_OUTPUT
+        raise
     except KeyboardInterrupt:
         print("interrupted: nothing half-written was left behind", file=sys.stderr)
         return INTERRUPTED

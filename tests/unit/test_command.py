@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -200,11 +201,12 @@ def test_an_interruption_is_130(verb, capsys):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes break otherwise there")
-@pytest.mark.parametrize("words", [["doctor", "--json"], ["doctor"]])
+@pytest.mark.parametrize("words", [["doctor", "--json"], ["doctor"], ["doctor", "--help"], ["-h"]])
 def test_a_reader_that_left_ends_the_command_quietly(words):
     code = "import sys; from dlc_deploy.command import main; sys.exit(main())"
     child = subprocess.Popen(
         [sys.executable, "-c", code, *words],
+        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
