@@ -31,7 +31,7 @@ class _FramesPerSecond(ProgressColumn):
 def video_progress(name: str, *, quiet: bool) -> Iterator[Report]:
     """A bar on standard error for one video; nothing at all when ``quiet``."""
     bar = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         _FramesPerSecond(),

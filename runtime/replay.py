@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlc_deploy.bundle import Golden
-from dlc_deploy.errors import VerificationError
+from dlc_deploy.errors import BundleError, VerificationError
 from dlc_deploy.poses import Boxes, Poses
 
 from .estimator import Estimator
@@ -61,8 +61,18 @@ def replay_golden(estimator: Estimator, golden: Golden) -> Replay:
 
     In a top-down model the crops are cut from the expected boxes: a box that differs in its last
     bit may round to a crop one pixel aside, which is no fault of the pose engine.
+
+    Raises:
+        BundleError: the golden poses are not of this model, or not of these frames.
     """
     expected = golden.poses
+    keypoints = len(estimator.bundle.manifest.bodyparts)
+    shape = len(golden.frames), estimator.max_individuals, keypoints
+    if expected.score.shape != shape:
+        raise BundleError(
+            f"{estimator.bundle.path}: expected golden poses of {shape} frames, individuals and "
+            f"keypoints, got {expected.score.shape}. Export the snapshot again."
+        )
     pipeline = estimator.pipeline
     boxes_px = None
     if isinstance(pipeline, TopDown) and expected.boxes is not None:

@@ -11,11 +11,11 @@ from importlib import metadata
 DESCRIPTION = "Show devices, engines and decoders, and for each missing thing how to install it."
 
 _PACKAGES = {
-    "numpy": "",
-    "opencv-python-headless": "",
-    "av": "",
-    "pandas": "",
-    "tables": "",
+    "numpy": "pip install dlc-deploy",
+    "opencv-python-headless": "pip install dlc-deploy",
+    "av": "pip install dlc-deploy",
+    "pandas": "pip install dlc-deploy",
+    "tables": "pip install dlc-deploy",
     "onnxruntime": "pip install 'dlc-deploy[cpu]'",
     "torch": "pip install 'dlc-deploy[export,cpu]'",
     "torchvision": "pip install 'dlc-deploy[export,cpu]'",
@@ -94,8 +94,10 @@ def _version(name: str) -> str:
 def _providers() -> list[Finding]:
     try:
         import onnxruntime
-    except ImportError:
+    except ModuleNotFoundError:
         return []
+    except (ImportError, OSError) as error:
+        return [Finding("ONNX Runtime providers", "", f"it cannot be imported: {error}")]
     providers = [p.removesuffix("ExecutionProvider") for p in onnxruntime.get_available_providers()]
     cuda = "CUDA" in providers
     return [

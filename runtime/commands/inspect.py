@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from dlc_deploy.errors import InputError
+from dlc_deploy.errors import BundleError, InputError
 
 DESCRIPTION = "Show what a bundle, a snapshot or a video holds."
 
@@ -22,13 +22,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the verb."""
     facts = _facts(arguments.path)
     if arguments.json:
-        print(json.dumps(facts))
+        print(json.dumps(facts, default=str))
         return 0
     from rich.table import Table
+    from rich.text import Text
 
     from dlc_deploy.runtime.console import print_table
 
-    table = Table(title=str(arguments.path), show_header=False)
+    table = Table(title=Text(str(arguments.path)), show_header=False)
     for name, value in facts.items():
         table.add_row(name, _readable(value))
     print_table(table)
@@ -49,10 +50,19 @@ def _bundle_facts(path: Path) -> dict[str, Any]:
     from dlc_deploy.bundle import PARITY, Bundle
 
     bundle = Bundle.open(path)
-    parity = json.loads((path / PARITY).read_text(encoding="utf-8"))
     sizes = {name: (path / name).stat().st_size for name in bundle.manifest.files}
     facts = bundle.manifest.model_dump(mode="json", exclude={"files"}, exclude_none=True)
-    return {"kind": "bundle"} | facts | {"bytes": sizes, "parity": parity["graphs"]}
+    return {"kind": "bundle"} | facts | {"bytes": sizes, "parity": _parity(path / PARITY)}
+
+
+def _parity(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))["graphs"]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise BundleError(
+            f"{path}: expected a parity report with its graphs, got: {error}. "
+            "Copy the whole folder again, or export the snapshot again."
+        ) from error
 
 
 def _snapshot_facts(path: Path) -> dict[str, Any]:
