@@ -60,15 +60,7 @@ class Golden:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 boxes = Boxes(arrays["boxes"], arrays["box_score"]) if "boxes" in arrays else None
                 return cls(arrays["frames"], Poses(arrays["xy"], arrays["score"], boxes))
-        except (
-            OSError,
-            EOFError,
-            ValueError,
-            TypeError,
-            KeyError,
-            BadZipFile,
-            zlib.error,
-        ) as error:
+        except _UNREADABLE as error:
             raise BundleError(
                 f"{path}: expected golden frames with their poses, got: {error}. "
                 "Copy the whole folder again, or export the snapshot again."
