@@ -4,9 +4,9 @@ import logging
 import warnings
 
 import numpy as np
-import onnx
 import pytest
 
+onnx = pytest.importorskip("onnx")
 torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
