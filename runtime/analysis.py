@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +9,10 @@ from functools import partial as bind
 from pathlib import Path
 from typing import Any
 
+import av
+import cv2
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from dlc_deploy import __version__
@@ -94,8 +96,7 @@ def analyze_video(
             csv=csv,
             labeled_video=labeled_video,
         )
-        if not overwrite:
-            files.refuse_existing()
+        files.refuse_existing(overwrite=overwrite)
         prepare_folder(folder)
         run = _Run(estimator, reader, batch, progress)
         with removed_on_error(files.paths()):
@@ -113,6 +114,7 @@ class _Run:
         self._estimator, self._reader, self._batch = estimator, reader, batch
         self._progress = progress
         self._account = Account()
+        self._ahead = _frames_ahead(reader)
         self._began = time.perf_counter()
         workers = estimator.parallelism.workers
         stages = [
@@ -125,7 +127,7 @@ class _Run:
     def track(self, start: int, write: Write) -> Track:
         """Run to the end; ``write`` is given each batch's frames with their poses."""
         parts: list[tuple[tuple[int, ...], Poses]] = []
-        done, total = 0, _frames_ahead(self._reader)
+        done, total = 0, self._ahead
         with self._stream as results:
             for batch in results:
                 parts.append((batch.indices, batch.value))
@@ -167,11 +169,19 @@ class _Run:
             },
             wall_seconds=round(self._seconds, 4),
             frames_per_second=round(analyzed / self._seconds, 2),
+            warnings=_warnings(self._ahead, account.seen),
         )
 
 
 def _through(step: Callable[[Any], Any], batch: Batch) -> Batch:
     return batch.with_value(step(batch.value))
+
+
+def _warnings(ahead: int | None, seen: int) -> tuple[str, ...]:
+    if ahead is None or ahead == seen:
+        return ()
+    why = "the file may be cut short" if seen < ahead else "the header is wrong"
+    return (f"expected {ahead} frames by the header of the video, got {seen}: {why}",)
 
 
 def _frames_ahead(reader: VideoReader) -> int | None:
@@ -216,5 +226,6 @@ def _video_facts(info: VideoInfo) -> VideoFacts:
 
 
 def _versions() -> dict[str, str]:
-    packages = ("numpy", "opencv-python-headless", "av", "pandas")
-    return {"dlc-deploy": __version__} | {p: importlib.metadata.version(p) for p in packages}
+    """Of the modules themselves: the packages have other names where conda installed them."""
+    modules = {"numpy": np, "opencv-python-headless": cv2, "av": av, "pandas": pd}
+    return {"dlc-deploy": __version__} | {n: str(m.__version__) for n, m in modules.items()}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import cv2
 import numpy as np
+from av.stream import Disposition
 
 
 def images(count: int, width: int, height: int) -> list[np.ndarray]:
@@ -65,10 +67,46 @@ def write_video(
     return path
 
 
-def write_sound(path: Path) -> Path:
-    """A file with an audio stream only."""
+def write_tracks(path: Path, sizes: list[tuple[int, int]]) -> Path:
+    """A file with several video tracks of 5 frames, each of its own size."""
+    with av.open(str(path), "w") as container:
+        streams = []
+        for width, height in sizes:
+            stream = container.add_stream("libx264", rate=25)
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            streams.append((stream, images(5, width, height)))
+        for number in range(5):
+            for stream, drawn in streams:
+                frame = av.VideoFrame.from_ndarray(drawn[number], format="rgb24")
+                container.mux(stream.encode(frame.reformat(format="yuv420p")))
+        for stream, _ in streams:
+            container.mux(stream.encode(None))
+    return path
+
+
+def set_rotation(path: Path, degrees: int) -> None:
+    """Write a display matrix into the track header of an MP4: counter-clockwise, as it is shown."""
+    content = path.read_bytes()
+    one, none = 1 << 16, 0
+    turned = {90: (none, -one, one, none), 180: (-one, none, none, -one), 270: (none, one, -one, 0)}
+    a, b, c, d = turned[degrees]
+    matrix = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    # behind the word: version and flags, times, track, duration, layer, volume
+    start = content.index(b"tkhd") + 4 + 40
+    path.write_bytes(content[:start] + matrix + content[start + len(matrix) :])
+
+
+def write_sound(path: Path, *, cover: bool = False) -> Path:
+    """A file with an audio stream only, or with the picture of a cover too."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("aac", rate=48000)
+        if cover:
+            picture = container.add_stream("mjpeg", rate=25)
+            picture.width, picture.height, picture.pix_fmt = 96, 80, "yuvj420p"
+            picture.disposition = Disposition.attached_pic
+            frame = av.VideoFrame.from_ndarray(images(1, 96, 80)[0], format="rgb24")
+            container.mux(picture.encode(frame.reformat(format="yuvj420p")))
+            container.mux(picture.encode(None))
         for number in range(5):
             container.mux(stream.encode(_silence(number)))
         container.mux(stream.encode(None))

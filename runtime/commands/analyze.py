@@ -108,10 +108,11 @@ def _analyze(arguments: argparse.Namespace, estimator: Estimator, video: Path) -
 
 def _summary(report: RunReport) -> str:
     missing = f", {len(report.missing)} without a pose" if report.missing else ""
+    warnings = "".join(f"\n  {warning}" for warning in report.warnings)
     names = "".join(f"\n  {name}" for name in report.outputs)
     return (
         f"{report.video.name}: {report.frames_analyzed} frames{missing} "
-        f"at {report.frames_per_second:.1f} frames/s{names}"
+        f"at {report.frames_per_second:.1f} frames/s{warnings}{names}"
     )
 
 

@@ -49,14 +49,19 @@ class ResultFiles:
         values = [getattr(self, entry.name) for entry in fields(self)]
         return [path for path in values if path is not None]
 
-    def refuse_existing(self) -> None:
-        """Raise if any is there already.
+    def refuse_existing(self, *, overwrite: bool = False) -> None:
+        """Raise if any is there already, or cannot be replaced.
 
         Raises:
             InputError: it names the file.
         """
+        folder = next((path for path in self.paths() if path.is_dir()), None)
+        if folder is not None:
+            raise InputError(
+                f"{folder}: expected room for a file, got a folder. Move it, or pass another -o."
+            )
         existing = next((path for path in self.paths() if path.exists()), None)
-        if existing is not None:
+        if existing is not None and not overwrite:
             raise InputError(
                 f"{existing}: results are there already. Pass --overwrite, or another -o."
             )
@@ -71,8 +76,10 @@ def prepare_folder(folder: Path) -> None:
     probe = folder / f".probe-{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"x")
-        probe.unlink()
+        try:
+            probe.write_bytes(b"x")
+        finally:
+            probe.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(
             f"{folder}: expected a folder to write results in, got: {error.strerror or error}. "
@@ -106,6 +113,7 @@ def write_results(files: ResultFiles, track: Track, report: RunReport) -> RunRep
         partial(files.report).write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
         for path in files.paths():
             _flush(partial(path))
+        files.report.unlink(missing_ok=True)  # it would vouch for results that are being replaced
         for path in [*others, files.report]:
             partial(path).replace(path)
     return report

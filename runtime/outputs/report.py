@@ -45,6 +45,7 @@ class RunReport(Value):
         missing: frame number to the reason why it has no pose.
         pts_seconds: presentation times of the first and last frame of the range.
         stages: by name.
+        warnings: what a person should know about the result, in words.
         outputs: SHA-256 of each written file, by name.
     """
 
@@ -65,5 +66,6 @@ class RunReport(Value):
     stages: dict[str, StageFacts]
     wall_seconds: float
     frames_per_second: float
+    warnings: tuple[str, ...] = ()
     outputs: dict[str, str] = Field(default_factory=dict)
     complete: bool = True

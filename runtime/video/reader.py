@@ -6,6 +6,7 @@ are equal to the last bit where the same conversion is asked for (see :mod:`.col
 
 from __future__ import annotations
 
+import errno
 import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import av
 import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
+from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
@@ -22,6 +24,8 @@ from numpy.typing import NDArray
 from dlc_deploy.errors import VideoError
 
 from .color import RgbConverter
+
+_DISK_FAULTS = (errno.EIO, errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.ETIMEDOUT)
 
 # FFmpeg's own messages name no file and no remedy; the errors below do.
 av.logging.set_level(None)
@@ -166,13 +170,21 @@ class VideoReader:
             yield from self._tail(waiting, faulty)
 
     def _packets(self) -> Iterator[Packet[VideoStream] | None]:
-        """Packets with content, then None; a truncated file ends with what there is."""
+        """Packets with content, then None; a truncated file ends with what there is.
+
+        Raises:
+            VideoError: the disk, or the network behind it, fails.
+        """
         try:
             for packet in self._container.demux(self._stream):
                 if packet.size:
                     yield packet
-        except av.error.FFmpegError:
-            pass
+        except av.error.FFmpegError as error:
+            if error.errno in _DISK_FAULTS:
+                raise VideoError(
+                    f"{self.info.path}: the file cannot be read to its end ({error.strerror}). "
+                    "Check the disk or the network, or copy the video again."
+                ) from error
         yield None
 
     def _tail(self, waiting: list[int], faulty: bool) -> Iterator[VideoFrame | Lost]:
@@ -203,7 +215,7 @@ class VideoReader:
         if isinstance(item, Lost):
             return Frame(index, seconds, None, "the packet cannot be decoded")
         rgb = self._convert(item)
-        turns = self.info.rotation // 90
+        turns = _rotation(item) // 90
         return Frame(index, seconds, np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb)
 
 
@@ -245,15 +257,19 @@ def _open(path: Path) -> InputContainer:
 
 
 def _video_stream(container: InputContainer, path: Path) -> VideoStream:
-    if not container.streams.video:
-        kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "none"
-        container.close()
-        raise VideoError(f"{path}: expected a video, but its only streams are: {kinds}.")
-    return container.streams.video[0]
+    """The first one, as OpenCV takes it; the picture on the cover of a song is none."""
+    for stream in container.streams.video:
+        if Disposition.attached_pic not in stream.disposition:
+            return stream
+    kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "none"
+    if container.streams.video:
+        kinds = kinds.replace("video", "a cover picture")
+    container.close()
+    raise VideoError(f"{path}: expected a video, but its only streams are: {kinds}.")
 
 
 def _info(path: Path, stream: VideoStream) -> VideoInfo:
-    rotation = _rotation(path)
+    rotation = _first_rotation(path)
     width, height = stream.codec_context.width, stream.codec_context.height
     if rotation % 180:
         width, height = height, width
@@ -274,11 +290,21 @@ def _info(path: Path, stream: VideoStream) -> VideoInfo:
     )
 
 
-def _rotation(path: Path) -> int:
+def _first_rotation(path: Path) -> int:
     """The display matrix comes with decoded frames only, so the first one is decoded for it."""
     with _open(path) as container:
+        stream = _video_stream(container, path)
         try:
-            first = next(container.decode(video=0))
-        except (StopIteration, av.error.FFmpegError):
-            return 0
-        return round(first.rotation / 90) * 90 % 360
+            for packet in container.demux(stream):
+                try:
+                    for frame in packet.decode():
+                        return _rotation(frame)
+                except av.error.FFmpegError:
+                    continue  # a damaged packet; the next one may give a frame
+        except av.error.FFmpegError:
+            pass
+    return 0
+
+
+def _rotation(frame: VideoFrame) -> int:
+    return round(frame.rotation / 90) * 90 % 360

@@ -15,7 +15,7 @@ import pytest
 
 from dlc_deploy.command import main
 from dlc_deploy.runtime.video.reader import VideoReader, probe
-from tests.drawn_videos import overwrite_packet, write_sound
+from tests.drawn_videos import overwrite_packet, packets, write_sound
 from tests.tiny_bundle import BOXES, SCORER, TAIL, dot, write_bundle, write_dot_video
 
 pytest.importorskip("onnxruntime")
@@ -498,3 +498,31 @@ def test_the_python_call_takes_the_estimators_batch_and_refuses_none_at_all(made
             dlc_deploy.analyze_video(pose, video, batch=0)
         with pytest.raises(UsageError, match="count from 0, got -1"):
             dlc_deploy.analyze_video(pose, video, frames=(-1, None))
+
+
+def test_frames_that_the_header_promises_in_vain_are_told(analyze, tmp_path):
+    whole = write_dot_video(tmp_path / "whole.avi", FRAMES, codec="mjpeg", pixels="yuvj420p")
+    position, size = packets(whole)[11]
+    cut = tmp_path / "cut.avi"
+    cut.write_bytes(whole.read_bytes()[: position + size])
+    status, out, _ = analyze(cut)
+    words = f"expected {FRAMES} frames by the header of the video, got 12"
+    assert status == 0 and words in out and len(positions(tmp_path, "cut")) == 12
+    told = json.loads((tmp_path / f"cut{SCORER}.run.json").read_text())
+    assert (told["frames_in_container"], told["frames_decoded"]) == (FRAMES, 12)
+    assert words in told["warnings"][0]
+
+
+@pytest.mark.parametrize("frames", [None, "3:8", "15:99"])
+def test_a_video_that_keeps_its_promise_is_not_warned_of(analyze, video, tmp_path, frames):
+    status, out, _ = analyze(video, "--json", *(["--frames", frames] if frames else []))
+    assert status == 0 and json.loads(out)["warnings"] == []
+
+
+def test_an_overwritten_result_that_is_a_folder_is_refused_before_the_work(
+    analyze, video, tmp_path
+):
+    (tmp_path / f"dot{SCORER}_full.pickle").mkdir()
+    status, _, err = analyze(video, "--overwrite")
+    assert status == 2 and "got a folder" in err
+    assert left(tmp_path) == ["dot.mp4", f"dot{SCORER}_full.pickle"]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+
 import av
 import numpy as np
 import pytest
@@ -11,7 +13,9 @@ from tests.drawn_videos import (
     opencv_frames,
     overwrite_packet,
     packets,
+    set_rotation,
     write_sound,
+    write_tracks,
     write_video,
 )
 
@@ -81,6 +85,28 @@ def test_a_video_is_turned_as_opencv_turns_it(tmp_path, degrees):
     assert frames[0].rgb.shape == (info.height, info.width, 3)
     for frame, rgb in zip(frames, opencv_frames(path), strict=True):
         assert frame.rgb.flags.c_contiguous
+        np.testing.assert_array_equal(frame.rgb, rgb)
+
+
+def test_a_damaged_first_packet_does_not_leave_the_others_unturned(tmp_path):
+    path = write_video(tmp_path / "v.mp4", 6, g="1", bf="0")
+    set_rotation(path, 90)
+    whole = read(path)
+    overwrite_packet(path, 0)
+    frames = read(path)
+    assert lost(frames) == [0] and probe(path).rotation == 90
+    for frame, intact in zip(frames[1:], whole[1:], strict=True):
+        assert frame.rgb.shape == (64, 48, 3)
+        np.testing.assert_array_equal(frame.rgb, intact.rgb)
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+def test_the_matrix_of_the_header_turns_frames_as_opencv_turns_them(tmp_path, degrees):
+    path = write_video(tmp_path / "v.mp4", 3)
+    set_rotation(path, degrees)
+    frames, expected = read(path), opencv_frames(path)
+    assert probe(path).rotation == degrees and len(expected) == 3
+    for frame, rgb in zip(frames, expected, strict=True):
         np.testing.assert_array_equal(frame.rgb, rgb)
 
 
@@ -164,6 +190,39 @@ def test_a_size_that_changes_on_the_way_changes_the_frames(tmp_path):
     both.write_bytes(small.read_bytes() + large.read_bytes())
     shapes = [frame.rgb.shape for frame in read(both)]
     assert shapes == [(48, 64, 3)] * 5 + [(80, 96, 3)] * 5
+
+
+@pytest.mark.parametrize("sizes", [[(64, 48), (96, 80)], [(96, 80), (64, 48)]])
+def test_of_several_tracks_the_first_is_read_as_opencv_reads_it(tmp_path, sizes):
+    path = write_tracks(tmp_path / "v.mkv", sizes)
+    frames = read(path)
+    assert [frame.rgb.shape[1::-1] for frame in frames] == [sizes[0]] * 5
+    for frame, rgb in zip(frames, opencv_frames(path), strict=True):
+        np.testing.assert_array_equal(frame.rgb, rgb)
+
+
+def test_the_cover_picture_of_a_song_is_no_video(tmp_path):
+    with pytest.raises(VideoError, match="its only streams are: audio, a cover picture"):
+        VideoReader(write_sound(tmp_path / "song.mp4", cover=True))
+
+
+def test_a_disk_that_fails_is_no_end_of_the_video(tmp_path, monkeypatch):
+    with VideoReader(write_video(tmp_path / "v.mp4")) as reader:
+        real = reader._container
+
+        class Failing:
+            def demux(self, stream):
+                for number, packet in enumerate(real.demux(stream)):
+                    if number == 5:
+                        raise av.error.OSError(errno.EIO, "Input/output error")
+                    yield packet
+
+            def close(self):
+                real.close()
+
+        monkeypatch.setattr(reader, "_container", Failing())
+        with pytest.raises(VideoError, match=r"Input/output error.*Check the disk"):
+            list(reader)
 
 
 def test_the_header_is_told(tmp_path):
