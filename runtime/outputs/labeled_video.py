@@ -66,13 +66,19 @@ class LabeledVideoWriter:
         if poses.boxes is not None:
             for box, score in zip(poses.boxes.xywh[row], poses.boxes.score[row], strict=True):
                 if score >= self._pcutoff:
-                    left, top, width, height = np.rint(box).astype(int).tolist()
-                    corner = left + width, top + height
-                    cv2.rectangle(image, (left, top), corner, (235, 235, 235), 1, cv2.LINE_AA)
+                    self._box(image, box)
         for xy, score in zip(poses.xy[row], poses.score[row], strict=True):
-            for keypoint in np.flatnonzero(score >= self._pcutoff):
+            shown = (score >= self._pcutoff) & _near(image, xy)
+            for keypoint in np.flatnonzero(shown):
                 self._dot(image, xy[keypoint], self._colours[keypoint])
         return image
+
+    def _box(self, image: NDArray[np.uint8], xywh: NDArray[np.float32]) -> None:
+        corners = np.array([xywh[:2], xywh[:2] + xywh[2:]])
+        # Edges far outside are as invisible just outside, where OpenCV's integers still hold them.
+        held = np.clip(np.rint(corners), -2, (image.shape[1] + 1, image.shape[0] + 1))
+        left_top, right_bottom = held.astype(int).tolist()
+        cv2.rectangle(image, left_top, right_bottom, (235, 235, 235), 1, cv2.LINE_AA)
 
     def _dot(
         self, image: NDArray[np.uint8], xy: NDArray[np.float32], colour: tuple[int, ...]
@@ -81,6 +87,13 @@ class LabeledVideoWriter:
         centre = np.rint(xy * unit).astype(int).tolist()
         radius = round(self._radius * unit)
         cv2.circle(image, centre, radius, colour, -1, cv2.LINE_AA, _SUBPIXEL_BITS)
+
+
+def _near(image: NDArray[np.uint8], xy: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Whether points [K, 2] are on ``image`` or beside it; NaN is nowhere."""
+    size = np.array(image.shape[1::-1])
+    near: NDArray[np.bool_] = np.all((xy > -size) & (xy < 2 * size), axis=1)
+    return near
 
 
 def _rainbow(count: int) -> list[tuple[int, ...]]:

@@ -45,9 +45,9 @@ def origin_of(snapshot: Path, detector: Path | None) -> Origin:
 def scorer_name(net_type: str, origin: Origin) -> str:
     """DeepLabCut's name for results of this model."""
     net = "".join(part.capitalize() for part in net_type.split("_"))
-    project = _UNSAFE.sub("-", origin.task or "model") + (origin.date or "")
-    if origin.shuffle is not None:
-        project += f"shuffle{origin.shuffle}"
+    project = _UNSAFE.sub("-", origin.task or "model")
+    if origin.shuffle is not None:  # a project of DeepLabCut's, which changes nothing in its name
+        project = f"{origin.task}{origin.date or ''}shuffle{origin.shuffle}"
     detector = f"detector_{_uid(origin.detector_snapshot)}_" if origin.detector_snapshot else ""
     return f"DLC_{net}_{project}_{detector}snapshot_{_uid(origin.snapshot)}"
 

@@ -160,3 +160,23 @@ def test_a_disk_that_is_full_is_told_and_leaves_nothing(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert caught.value.__cause__.errno in (errno.EFBIG, errno.ENOSPC)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "point",
+    [(np.nan, np.nan, 0.0), (1e9, 5, 0.9), (5, -1e9, 0.9), (3e38, -3e38, 0.9)],
+)
+def test_points_that_are_nowhere_or_far_away_are_not_drawn(tmp_path, point):
+    with LabeledVideoWriter(
+        tmp_path / "w.mp4", width=160, height=120, fps=25.0, keypoints=2, pcutoff=0.0
+    ) as video:
+        image = video.draw(frame(), poses(point, (80, 60, 0.9)), 0)
+        video.write(frame(), poses(point, (80, 60, 0.9)), 0)
+    assert len(changed(image)) and (np.abs(changed(image) - (80, 60)) < 6).all()
+
+
+def test_a_box_that_reaches_far_out_keeps_the_edges_that_are_in(tmp_path):
+    box = Boxes(np.float32([[[20, -1e12, 1e12, 2e12]]]), np.float32([[0.9]]))
+    image = drawn(tmp_path, poses((80, 60, 0.1), boxes=box))
+    assert set(changed(image)[:, 0].tolist()) == {19, 20, 21}  # a smooth line
+    assert set(changed(image)[:, 1].tolist()) == set(range(120))

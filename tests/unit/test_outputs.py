@@ -248,6 +248,10 @@ def test_files_of_real_models_are_deeplabcuts_to_the_letter(tmp_path, model):
 @pytest.mark.parametrize(
     ("net", "folder", "snapshot", "detector", "scorer"),
     [
+        ("resnet_50", "multi_unique_identityOct30-trainset95shuffle1", "snapshot-050.pt", None,
+         "DLC_Resnet50_multi_unique_identityOct30shuffle1_snapshot_50"),
+        ("resnet_50", "open fieldOct3-trainset95shuffle1", "snapshot-050.pt", None,
+         "DLC_Resnet50_open fieldOct3shuffle1_snapshot_50"),
         ("resnet_50", "openfieldOct30-trainset95shuffle1", "snapshot-050.pt", None,
          "DLC_Resnet50_openfieldOct30shuffle1_snapshot_50"),
         ("resnet_50", "openfieldOct30-trainset95shuffle1", "snapshot-best-1250.pt", None,
@@ -383,3 +387,32 @@ def test_existing_results_are_refused_by_name(tmp_path):
         path.unlink()
     files.report.with_name("other.h5").touch()
     files.refuse_existing()
+
+
+def test_a_folder_in_the_place_of_a_result_is_refused_even_to_overwrite(tmp_path):
+    files = results(tmp_path)
+    files.full_pickle.mkdir()
+    with pytest.raises(InputError, match="expected room for a file, got a folder") as caught:
+        files.refuse_existing(overwrite=True)
+    assert str(files.full_pickle) in str(caught.value)
+
+
+def test_results_that_are_half_replaced_have_no_report_that_vouches_for_them(tmp_path):
+    files, made = results(tmp_path), track()
+    write_results(files, made, report())
+    files.full_pickle.unlink()
+    files.full_pickle.mkdir()
+    with pytest.raises(OutputError):
+        write_results(files, made, report())
+    assert files.h5.is_file() and not files.report.exists()
+
+
+def test_a_disk_that_is_full_before_the_work_keeps_no_trace_of_the_attempt(tmp_path, monkeypatch):
+    def full(self, content):
+        self.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(InputError, match="No space left on device"):
+        prepare_folder(tmp_path)
+    assert list(tmp_path.iterdir()) == []
