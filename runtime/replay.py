@@ -27,7 +27,8 @@ class Replay:
         points: keypoints that were compared: those with a score of 0.05 or more, or all of them
             where the golden frame has none.
         px_max: largest distance in pixels of the frame.
-        score_max: largest difference of a score.
+        score_max: largest difference of a score; infinite where an animal or keypoint is found
+            that the golden frame does not have.
         boxes_px_max: largest distance of a box's corner; None for a bottom-up model.
     """
 
@@ -86,13 +87,15 @@ def replay_golden(estimator: Estimator, golden: Golden) -> Replay:
 
 def _compare(expected: Poses, got: Poses, boxes_px: float | None) -> Replay:
     present = np.isfinite(expected.score)
+    invented = ~present & (got.score >= MIN_SCORE)
     sure = expected.score >= MIN_SCORE
     chosen = sure if sure.any() else present
     difference = np.abs(expected.score[chosen] - got.score[chosen])
+    score_max = float(np.nan_to_num(difference, nan=np.inf).max(initial=0.0))
     return Replay(
         points=int(chosen.sum()),
         px_max=_farthest(expected.xy[chosen], got.xy[chosen]),
-        score_max=float(np.nan_to_num(difference, nan=np.inf).max(initial=0.0)),
+        score_max=float("inf") if invented.any() else score_max,
         boxes_px_max=boxes_px,
     )
 

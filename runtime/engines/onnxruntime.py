@@ -30,9 +30,9 @@ class OnnxRuntimeEngine:
         self._cuda_index = cuda_index
         self._session: ort.InferenceSession | None = _open(graph, cuda_index, threads)
         self._threads = threads
-        self._inputs = {
-            i.name: (_TYPES[i.type], tuple(i.shape)) for i in self._session.get_inputs()
-        }
+        inputs = self._session.get_inputs()
+        _require_known_types(graph, {i.name: i.type for i in inputs})
+        self._inputs = {i.name: (_TYPES[i.type], tuple(i.shape)) for i in inputs}
         self._outputs = [o.name for o in self._session.get_outputs()]
 
     @property
@@ -87,6 +87,15 @@ class OnnxRuntimeEngine:
                     f"Input {name!r}: expected {np.dtype(dtype)} {list(shape)}, "
                     f"got {value.dtype} {list(value.shape)}."
                 )
+
+
+def _require_known_types(graph: Path, types: Mapping[str, str]) -> None:
+    for name, kind in types.items():
+        if kind not in _TYPES:
+            raise BundleError(
+                f"{graph}: expected inputs of {', '.join(_TYPES)}, got {name!r} of {kind}. "
+                "Export the snapshot again."
+            )
 
 
 def cuda_available() -> bool:

@@ -178,8 +178,8 @@ class Stream:
                     raise RuntimeError("This stream was left; make a new one.") from None
 
     def _fail(self, fault: _Fault) -> None:
+        self._queues[-1].put((fault.item, fault))  # first: who sees the stop must find the reason
         self._stop.set()
-        self._queues[-1].put((fault.item, fault))
 
 
 _END: Any = object()

@@ -11,6 +11,7 @@ from tests.tiny_bundle import frame, pose_graph
 
 ort = pytest.importorskip("onnxruntime")
 
+from dlc_deploy.runtime.engines import onnxruntime as engine_module  # noqa: E402
 from dlc_deploy.runtime.engines import open_engine  # noqa: E402
 
 IMAGES = np.stack([frame((30, 20), 64, 48), frame((11, 40), 64, 48)])
@@ -177,3 +178,12 @@ def test_onnx_runtime_that_is_not_installed_names_the_line_that_installs_it(grap
     monkeypatch.setitem(sys.modules, "dlc_deploy.runtime.engines.onnxruntime", None)
     with pytest.raises(UnavailableError, match=r"pip install 'dlc-deploy\[cpu\]'"):
         open_engine(graph)
+
+
+def test_a_graph_with_inputs_of_an_unknown_type_is_a_fault_of_the_bundle(tmp_path, monkeypatch):
+    path = tmp_path / "pose.onnx"
+    path.write_bytes(pose_graph())
+    monkeypatch.delitem(engine_module._TYPES, "tensor(uint8)")
+    with pytest.raises(BundleError, match=r"got 'images' of tensor\(uint8\)") as caught:
+        open_engine(path)
+    assert str(path) in str(caught.value)

@@ -91,3 +91,27 @@ def test_leaving_early_stops_the_source():
 
 def test_an_empty_source_ends_at_once():
     assert run([], [Stage("a", lambda v: v)])[0] == []
+
+
+def test_the_fault_surfaces_even_where_its_thread_is_slow_to_tell():
+    ready = threading.Event()
+
+    def fail(value):
+        ready.wait(5)
+        raise OSError("broken")
+
+    with Stream(range(3), [Stage("a", fail)], depth=2) as stream:
+        results = stream._queues[-1]
+
+        class Slow:
+            def put(self, item):
+                time.sleep(0.4)
+                results.put(item)
+
+            def get(self, timeout):
+                return results.get(timeout=timeout)
+
+        stream._queues[-1] = Slow()
+        ready.set()
+        with pytest.raises(OSError, match="broken"):
+            list(stream)

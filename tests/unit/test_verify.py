@@ -122,3 +122,15 @@ def test_what_is_no_bundle_and_a_graph_that_is_none_are_told(bundle, verify):
     (bundle / "pose.onnx").unlink()
     status, out, err = verify(bundle)
     assert (status, out) == (2, "") and "files of the bundle are missing: pose.onnx" in err
+
+
+def test_a_keypoint_that_the_golden_frame_does_not_have_does_not_pass(tmp_path, verify):
+    def without_tail(poses):
+        score = poses.score.copy()
+        score[..., 1] = np.nan
+        return Poses(poses.xy, score)
+
+    bundle = write_bundle(tmp_path / "mouse")
+    change_golden(bundle, without_tail)
+    status, _, err = verify(bundle)
+    assert status == 3 and "does not replay" in err
