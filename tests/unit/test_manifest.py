@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from dlc_deploy.choices import Method, PadPosition, Precision
 from dlc_deploy.errors import BundleError
 from dlc_deploy.manifest import DetectorGraph, Manifest, Origin, PoseGraph
 from dlc_deploy.preprocessing import (
@@ -113,3 +114,10 @@ def test_an_edited_manifest_does_not_match_its_seal(change):
 def test_a_manifest_cannot_be_changed_in_place():
     with pytest.raises(ValueError, match="frozen"):
         manifest().scorer = "mine"
+
+
+def test_choices_are_those_of_the_commands():
+    assert Manifest.model_fields["method"].annotation == Method
+    assert PoseGraph.model_fields["precision"].annotation == Precision
+    assert DetectorGraph.model_fields["precision"].annotation == Precision
+    assert Padding.model_fields["position"].annotation == PadPosition
