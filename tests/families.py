@@ -11,6 +11,17 @@ import numpy as np
 
 from tests.reference import REFERENCE
 
+POSE_MODELS = (
+    "resnet_50",
+    "resnet_101",
+    "hrnet_w18",
+    "cspnext_s",
+    "rtmpose_s",
+    "top_down_resnet_50",
+    "top_down_hrnet_w18",
+    "top_down_cspnext_s",
+)
+"""The families whose pose models can be built and exported."""
 KEPT = ("pos_embedding", "regular_matrix")
 
 

@@ -14,16 +14,6 @@ from dlc_deploy.config import PoseConfig  # noqa: E402
 from dlc_deploy.training.models import PoseModel  # noqa: E402
 
 pytestmark = [needs_reference, pytest.mark.torch]
-NAMES = (
-    "resnet_50",
-    "resnet_101",
-    "hrnet_w18",
-    "cspnext_s",
-    "rtmpose_s",
-    "top_down_resnet_50",
-    "top_down_hrnet_w18",
-    "top_down_cspnext_s",
-)
 MIN_SCORE = 0.05
 
 
@@ -32,7 +22,7 @@ def build(name):
     return PoseModel.build(config.model.model_dump(), pretrained_backbone=False).eval()
 
 
-@pytest.fixture(params=NAMES, scope="module")
+@pytest.fixture(params=families.POSE_MODELS, scope="module")
 def family(request):
     model = build(request.param)
     state = {key: torch.from_numpy(value) for key, value in families.weights(request.param).items()}

@@ -33,17 +33,7 @@ from dlc_deploy.training.models.heads import HEADS  # noqa: E402
 from dlc_deploy.training.models.predictors import PREDICTORS  # noqa: E402
 
 pytestmark = [needs_reference, pytest.mark.torch, pytest.mark.slow]
-NAMES = (
-    "resnet_50",
-    "resnet_101",
-    "hrnet_w18",
-    "cspnext_s",
-    "rtmpose_s",
-    "top_down_resnet_50",
-    "top_down_hrnet_w18",
-    "top_down_cspnext_s",
-)
-# The same blocks as one of NAMES, only larger or in another project.
+# The same blocks as one of families.POSE_MODELS, only larger or in another project.
 ALIKE = {"hrnet_w32": "hrnet_w18", "rtmpose_s_multi": "rtmpose_s"}
 DETECTOR = "ssdlite"
 DETECTIONS = 3
@@ -145,7 +135,7 @@ def state_of(name):
     return {key: torch.from_numpy(value) for key, value in families.weights(name).items()}
 
 
-@pytest.fixture(params=NAMES, scope="module")
+@pytest.fixture(params=families.POSE_MODELS, scope="module")
 def family(request, tmp_path_factory):
     name = request.param
     folder = families.folder(name)
@@ -195,7 +185,7 @@ def test_every_family_that_can_be_built_is_compared_here():
         detectors = config.detector is None or config.detector.model["type"] in DETECTORS
         if all(blocks) and detectors:
             buildable.add(folder.name)
-    assert buildable == {*NAMES, *ALIKE, DETECTOR}
+    assert buildable == {*families.POSE_MODELS, *ALIKE, DETECTOR}
 
 
 def test_the_exported_outputs_are_those_of_the_pose_graph(family):
