@@ -3,6 +3,7 @@
 manifest.json          the contract (dlc_deploy.manifest)
 pose.onnx              the pose graph
 detector.onnx          the detector graph of a top-down model
+conditions.onnx        the bottom-up graph whose poses a conditional top-down model refines
 golden.npz             frames with the poses that the PyTorch graph gave for them
 parity.json            how far the engine was from the PyTorch graph when it was exported
 pytorch_config.yaml    the model's configuration as it was trained
@@ -12,8 +13,10 @@ from __future__ import annotations
 
 import hashlib
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -43,10 +46,16 @@ class Golden:
     poses: Poses
 
     def save(self, path: Path) -> None:
-        """Write ``golden.npz``: frames, xy, score, and boxes and box_score of a top-down model."""
-        arrays = {"frames": self.frames, "xy": self.poses.xy, "score": self.poses.score}
-        if self.poses.boxes is not None:
-            arrays |= {"boxes": self.poses.boxes.xywh, "box_score": self.poses.boxes.score}
+        """Write ``golden.npz``: frames, xy, score; where the model has them also boxes, box_score,
+        unique_xy, unique_score and identity."""
+        poses = self.poses
+        arrays = {"frames": self.frames, "xy": poses.xy, "score": poses.score}
+        if poses.boxes is not None:
+            arrays |= {"boxes": poses.boxes.xywh, "box_score": poses.boxes.score}
+        if poses.unique is not None:
+            arrays |= {"unique_xy": poses.unique.xy, "unique_score": poses.unique.score}
+        if poses.identity is not None:
+            arrays["identity"] = poses.identity
         np.savez_compressed(path, allow_pickle=False, **arrays)  # type: ignore[arg-type]
 
     @classmethod
@@ -58,8 +67,7 @@ class Golden:
         """
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                boxes = Boxes(arrays["boxes"], arrays["box_score"]) if "boxes" in arrays else None
-                return cls(arrays["frames"], Poses(arrays["xy"], arrays["score"], boxes))
+                return cls(arrays["frames"], _poses(arrays))
         except _UNREADABLE as error:
             raise BundleError(
                 f"{path}: expected golden frames with their poses, got: {error}. "
@@ -112,6 +120,16 @@ class Bundle:
     def golden(self) -> Golden:
         """The golden frames."""
         return Golden.load(self.path / GOLDEN)
+
+
+def _poses(arrays: Mapping[str, NDArray[Any]]) -> Poses:
+    return Poses(
+        arrays["xy"],
+        arrays["score"],
+        Boxes(arrays["boxes"], arrays["box_score"]) if "boxes" in arrays else None,
+        Poses(arrays["unique_xy"], arrays["unique_score"]) if "unique_xy" in arrays else None,
+        arrays["identity"] if "identity" in arrays else None,
+    )
 
 
 def sha256(path: Path) -> str:

@@ -16,8 +16,9 @@ Precision = Literal["fp32"]
 EngineName = Literal["auto", "onnxruntime"]
 """What executes a graph at run time; ``auto`` takes the fastest exact engine that is installed."""
 
-Method = Literal["bu", "td"]
-"""How frames become poses, under DeepLabCut's own names: bottom-up or top-down."""
+Method = Literal["bu", "td", "ctd"]
+"""How frames become poses, under DeepLabCut's own names: bottom-up, top-down, or top-down
+conditioned on poses that another model found."""
 
 PadPosition = Literal["center", "top_left", "top_right", "bottom_left", "bottom_right", "random"]
 """Where the image stays when it is padded; ``random`` is DeepLabCut's default while training."""

@@ -14,7 +14,9 @@ from pydantic import Field, ValidationError
 
 from dlc_deploy.choices import Method, Precision
 from dlc_deploy.errors import BundleError
+from dlc_deploy.grouping import Grouping
 from dlc_deploy.preprocessing import (
+    ConditionPreprocessing,
     CropPreprocessing,
     FramePreprocessing,
     Normalization,
@@ -42,13 +44,23 @@ class Graph(Value):
 
 
 class PoseGraph(Graph):
-    """Output ``poses`` float32 [N, individuals, keypoints, 3]: x, y in input pixels, and score.
+    """Output ``poses`` float32 [N, individuals, keypoints, 3]: x, y in input pixels, and score; or
+    what ``grouping`` makes poses of.
+
+    With unique bodyparts there is also ``unique`` float32 [N, 1, unique bodyparts, 3]. With
+    ``identity`` there is ``identity`` float32: for each place of ``poses`` or ``peaks`` how much it
+    looks like each named individual, [..., individuals].
 
     Exactly one of ``frame`` (bottom-up) and ``crop`` (top-down) says where the input comes from.
+    Conditional top-down graphs take a second input, ``conditions`` float32 [N, keypoints, 3]: the
+    pose to be refined, x and y in pixels of the crop, and score.
     """
 
     frame: FramePreprocessing | None = None
     crop: CropPreprocessing | None = None
+    condition: ConditionPreprocessing | None = None
+    grouping: Grouping | None = None
+    identity: bool = False
 
 
 class DetectorGraph(Graph):
@@ -58,17 +70,26 @@ class DetectorGraph(Graph):
     frame: FramePreprocessing
 
 
+class ConditionsModel(Value):
+    """A bottom-up model of the same bodyparts that finds the poses which a conditional top-down
+    model refines."""
+
+    net_type: str
+    pose: PoseGraph
+
+
 class Origin(Value):
     """Where the weights come from.
 
     Attributes:
         task, date, iteration, shuffle, train_fraction: of the DeepLabCut project, where the
             snapshot lay in one.
-        snapshot, detector_snapshot: file names.
+        snapshot, detector_snapshot, conditions_snapshot: file names.
     """
 
     snapshot: str
     detector_snapshot: str | None = None
+    conditions_snapshot: str | None = None
     task: str | None = None
     date: str | None = None
     iteration: int | None = None
@@ -97,6 +118,7 @@ class Manifest(Value):
     max_individuals: Annotated[int, Field(gt=0)]
     pose: PoseGraph
     detector: DetectorGraph | None = None
+    conditions: ConditionsModel | None = None
     origin: Origin
     tools: dict[str, str]
     created: str

@@ -54,18 +54,27 @@ class Poses:
         score: float32 [N, I, K].
         boxes: what the detector of a top-down model saw, or None.
         unique: unique bodyparts as Poses with I = 1 and K = U, or None.
+        identity: float32 [N, I, K, names], how much each keypoint looks like each named individual
+            of the project, for models with an identity head; or None. Row i is then the pose that
+            was assigned the name of individual i.
     """
 
     xy: Float
     score: Float
     boxes: Boxes | None = None
     unique: Poses | None = None
+    identity: Float | None = None
 
     def __post_init__(self) -> None:
         if self.xy.shape != (*self.score.shape, 2) or self.score.ndim != 3:
             raise ValueError(
                 f"Expected xy [N, I, K, 2] with score [N, I, K], "
                 f"got {self.xy.shape} and {self.score.shape}."
+            )
+        if self.identity is not None and self.identity.shape[:-1] != self.score.shape:
+            raise ValueError(
+                f"Expected identity [N, I, K, names] with score [N, I, K], "
+                f"got {self.identity.shape} and {self.score.shape}."
             )
 
     def __len__(self) -> int:
@@ -81,6 +90,7 @@ class Poses:
             self.score[frames],
             None if self.boxes is None else self.boxes[frames],
             None if self.unique is None else self.unique[frames],
+            None if self.identity is None else self.identity[frames],
         )
 
     @classmethod
@@ -94,13 +104,15 @@ class Poses:
             None if like.boxes is None else Boxes(*map(empty, (like.boxes.xywh, like.boxes.score)))
         )
         unique = None if like.unique is None else cls.absent(frames, like.unique)
-        return cls(empty(like.xy), empty(like.score), boxes, unique)
+        identity = None if like.identity is None else empty(like.identity)
+        return cls(empty(like.xy), empty(like.score), boxes, unique, identity)
 
     @classmethod
     def concatenate(cls, parts: Sequence[Poses]) -> Poses:
         """Poses of consecutive frames joined in order; ``parts`` is not empty."""
         boxes = [part.boxes for part in parts if part.boxes is not None]
         unique = [part.unique for part in parts if part.unique is not None]
+        identity = [part.identity for part in parts if part.identity is not None]
         return cls(
             np.concatenate([part.xy for part in parts]),
             np.concatenate([part.score for part in parts]),
@@ -108,4 +120,5 @@ class Poses:
             if boxes
             else None,
             cls.concatenate(unique) if unique else None,
+            np.concatenate(identity) if identity else None,
         )

@@ -73,6 +73,20 @@ class CropPreprocessing(Value):
     center_padding: bool = False
 
 
+class ConditionPreprocessing(Value):
+    """Poses to the boxes and conditions of a conditional top-down model.
+
+    Attributes:
+        bbox_margin: pixels around a pose's keypoints that its crop takes in.
+        min_score: poses whose best keypoint is below it are dropped.
+        rescore_cutoff: keypoints from this score on count in an animal's new score.
+    """
+
+    bbox_margin: Annotated[int, Field(ge=0)] = 25
+    min_score: float = 0.05
+    rescore_cutoff: float = 0.2
+
+
 class Normalization(Value):
     """How uint8 pixels become the numbers a network was trained on.
 

@@ -7,18 +7,25 @@ from abc import ABC, abstractmethod
 import torch
 from torch import nn
 
+from dlc_deploy.grouping import Grouping
+
 from ..registry import Registry
 
 Outputs = dict[str, torch.Tensor]
 
 
 class BasePredictor(ABC, nn.Module):
-    """A head's outputs to keypoints, in two functions.
+    """A head's outputs to keypoints, in two steps.
 
     ``decode`` is plain tensor code with shapes that do not depend on the data: it runs in PyTorch
-    and becomes part of the exported graph. ``group`` runs on the host, for what has no fixed shape,
-    such as peaks that become animals; by default there is nothing left to do.
+    and becomes part of the exported graph. What has no fixed shape, such as peaks that become
+    animals, ``grouping`` describes and :mod:`dlc_deploy.runtime.assembly` does on the host.
     """
+
+    @property
+    def grouping(self) -> Grouping | None:
+        """What is left to do after ``decode``; nothing by default."""
+        return None
 
     @abstractmethod
     def decode(self, stride: float, outputs: Outputs) -> Outputs:
@@ -30,16 +37,12 @@ class BasePredictor(ABC, nn.Module):
 
         Returns:
             ``poses`` float32 [N, individuals, keypoints, 3], x and y in pixels of the network's
-            input and a score, or what ``group`` makes poses of.
+            input and a score, or what ``grouping`` makes poses of.
         """
 
-    def group(self, decoded: Outputs) -> Outputs:
-        """Poses of what ``decode`` returned."""
-        return decoded
-
     def forward(self, stride: float, outputs: Outputs) -> Outputs:
-        """``poses``, decoded and grouped."""
-        return self.group(self.decode(stride, outputs))
+        """``poses``, decoded; a predictor with a ``grouping`` groups them here too."""
+        return self.decode(stride, outputs)
 
 
 PREDICTORS: Registry[BasePredictor] = Registry("predictor")
