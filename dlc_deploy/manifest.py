@@ -126,6 +126,13 @@ class Manifest(Value):
     seal: str = ""
 
     @property
+    def graphs(self) -> dict[str, Graph]:
+        """The graphs of the bundle by name: pose, detector, conditions."""
+        conditions = None if self.conditions is None else self.conditions.pose
+        every = {"pose": self.pose, "detector": self.detector, "conditions": conditions}
+        return {name: graph for name, graph in every.items() if graph is not None}
+
+    @property
     def fingerprint(self) -> str:
         """Twelve characters that identify the bundle in reports and caches."""
         return self.seal[:12]

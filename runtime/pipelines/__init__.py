@@ -1,11 +1,11 @@
 """Pipelines know animals, not engines: frames in, poses out, in steps that a stream can overlap.
 
-Adding one: a file with a class that is a :class:`Pipeline`, and a line in ``build_pipeline``.
+Adding one: a file with a class that is a :class:`Pipeline`, and a line in ``connect``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from dlc_deploy.bundle import Bundle
 from dlc_deploy.engine import Engine
+from dlc_deploy.manifest import Manifest
 from dlc_deploy.poses import Poses
 
 from .bottom_up import BottomUp
@@ -22,7 +23,7 @@ from .top_down import TopDown
 OpenEngine = Callable[[Path], Engine]
 Step = tuple[str, Callable[[Any], Any]]
 
-__all__ = ["BottomUp", "Pipeline", "Step", "TopDown", "build_pipeline", "run_steps"]
+__all__ = ["BottomUp", "Pipeline", "Step", "TopDown", "build_pipeline", "connect", "run_steps"]
 
 
 class Pipeline(Protocol):
@@ -57,9 +58,13 @@ def run_steps(pipeline: Pipeline, frames: NDArray[np.uint8]) -> Poses:
 
 def build_pipeline(bundle: Bundle, open_graph: OpenEngine, max_individuals: int) -> Pipeline:
     """The pipeline that the manifest asks for, its engines opened by ``open_graph``."""
-    manifest = bundle.manifest
-    pose = open_graph(bundle.path / manifest.pose.file)
+    graphs = bundle.manifest.graphs.items()
+    engines = {name: open_graph(bundle.path / graph.file) for name, graph in graphs}
+    return connect(bundle.manifest, engines, max_individuals)
+
+
+def connect(manifest: Manifest, engines: Mapping[str, Engine], max_individuals: int) -> Pipeline:
+    """The pipeline that the manifest asks for, with ``engines`` by the name of their graph."""
     if manifest.detector is None:
-        return BottomUp(manifest, pose)
-    detector = open_graph(bundle.path / manifest.detector.file)
-    return TopDown(manifest, detector, pose, max_individuals)
+        return BottomUp(manifest, engines["pose"])
+    return TopDown(manifest, engines["detector"], engines["pose"], max_individuals)
