@@ -21,6 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--detector", type=Path, help="detector snapshot of a top-down model")
     parser.add_argument(
+        "--conditions",
+        type=Path,
+        metavar="SNAPSHOT",
+        help="bottom-up snapshot whose poses a conditional top-down model refines",
+    )
+    parser.add_argument(
         "--config", type=Path, help="default: pytorch_config.yaml beside the snapshot"
     )
     parser.add_argument("--format", choices=get_args(ExportFormat), default="onnx")
@@ -32,9 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="HxW|dynamic",
         help="input of a bottom-up model whose configuration leaves it free (default: dynamic)",
     )
-    parser.add_argument(
-        "--max-individuals", type=int, metavar="N", help="animals in a frame (top-down)"
-    )
+    parser.add_argument("--max-individuals", type=int, metavar="N", help="animals in a frame")
     parser.add_argument(
         "--calibration",
         type=Path,
@@ -70,6 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
         bundle = export(
             arguments.snapshot,
             detector=arguments.detector,
+            conditions=arguments.conditions,
             config=arguments.config,
             format=arguments.format,
             precision=arguments.precision,

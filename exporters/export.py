@@ -11,7 +11,6 @@ import datetime
 import itertools
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
@@ -20,47 +19,29 @@ import torch
 from dlc_deploy import __version__
 from dlc_deploy.bundle import CONFIG, GOLDEN, MANIFEST, PARITY, Bundle, Golden, sha256
 from dlc_deploy.choices import ExportFormat, Precision
-from dlc_deploy.engine import Engine
 from dlc_deploy.errors import InputError, UsageError
-from dlc_deploy.manifest import DetectorGraph as DetectorEntry
 from dlc_deploy.manifest import Manifest
-from dlc_deploy.manifest import PoseGraph as PoseEntry
 from dlc_deploy.runtime.engines import open_engine
 from dlc_deploy.runtime.outputs.scorer import origin_of, scorer_name
-from dlc_deploy.runtime.pipelines import run_steps
-from dlc_deploy.runtime.pipelines.bottom_up import BottomUp
-from dlc_deploy.runtime.pipelines.top_down import TopDown
+from dlc_deploy.runtime.pipelines import connect, run_steps
 
 from .graph import DetectorGraph, PoseGraph
-from .onnx import INPUT, InputSize, write_onnx
+from .onnx import INPUT, write_onnx
 from .parity import DEFAULT_TOLERANCE, Parity, compare
+from .plan import CONDITIONS, DETECTOR, POSE, Plan, plan_graphs
 from .reference import Recorder, TorchEngine
 from .rewrites import rewrite_operators
 from .samples import Samples, choose_samples
 from .source import Source, load_source
 
-POSE, DETECTOR = "pose", "detector"
-OUTPUTS = {POSE: ("poses",), DETECTOR: ("boxes", "scores")}
-_DRAWN_SIZE = (480, 640)
-_DRAWN_SIZE_FIXED_MULTIPLE = (256, 320)
-
 Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """What the graphs will be, before any of them is made."""
-
-    sizes: dict[str, InputSize]
-    pose: PoseEntry
-    detector: DetectorEntry | None
-    individuals: int
 
 
 def export(
     snapshot: str | Path,
     *,
     detector: str | Path | None = None,
+    conditions: str | Path | None = None,
     config: str | Path | None = None,
     format: ExportFormat = "onnx",
     precision: Precision = "fp32",
@@ -77,13 +58,15 @@ def export(
     Args:
         snapshot: a pose snapshot, or the single file of DeepLabCut's ``export_model``.
         detector: the detector's snapshot of a top-down model.
+        conditions: the snapshot of a bottom-up model whose poses a conditional top-down model
+            refines; without it they are given when the bundle is used.
         config: by default the ``pytorch_config.yaml`` beside the snapshot.
         format: what to build.
         precision: numbers the networks compute in.
         size: (height, width) of the pose graph's input, for a bottom-up model whose configuration
             leaves it free; free too when None.
-        max_individuals: animals looked for in a frame of a top-down model; as many as the
-            configuration names when None.
+        max_individuals: animals looked for in a frame; as many as the configuration names when
+            None.
         calibration: a video or folder of images to judge the engines on; the project's labelled
             images when None.
         tolerance: largest distance in pixels from the PyTorch graph; the contract's when None.
@@ -103,26 +86,34 @@ def export(
     _check_output(folder, overwrite)
     _check_numbers(max_individuals, tolerance)
     progress("loading the snapshot")
-    source = load_source(snapshot, _path(detector), _path(config))
-    plan = _plan(source, size, max_individuals, precision)
-    samples = choose_samples(_path(calibration), snapshot, _drawn_size(plan))
+    source = load_source(
+        snapshot, _path(detector), _path(config), _path(conditions), max_individuals
+    )
+    plan = plan_graphs(source, size, max_individuals, precision)
+    samples = choose_samples(_path(calibration), snapshot, plan.drawn_size)
     with _building(folder, overwrite) as build:
         (build / CONFIG).write_text(source.config_text, encoding="utf-8")
         graphs = _graphs(source, plan)
-        references = {
-            name: Recorder(TorchEngine(graph, OUTPUTS[name])) for name, graph in graphs.items()
-        }
+        references = {name: Recorder(TorchEngine(graph)) for name, graph in graphs.items()}
         progress("running the PyTorch graph")
         _record_golden(source, plan, references, samples).save(build / GOLDEN)
         _check_sizes(plan, references[POSE], samples)
         for name, graph in graphs.items():
             progress(f"exporting the {name} graph to ONNX")
             rewrite_operators(graph)
-            write_onnx(graph, build / f"{name}.onnx", size=plan.sizes[name], outputs=OUTPUTS[name])
+            write_onnx(
+                graph,
+                build / f"{name}.onnx",
+                size=plan.sizes[name],
+                outputs=graph.outputs,
+                conditions=len(source.config.metadata.bodyparts)
+                if name == POSE and plan.pose.condition
+                else None,
+            )
         progress("comparing ONNX Runtime with PyTorch")
         if tolerance is None:
             tolerance = DEFAULT_TOLERANCE[precision]
-        parity = _judge(build, references, samples, tolerance)
+        parity = _judge(build, plan, references, samples, tolerance)
         (build / PARITY).write_text(parity.model_dump_json(indent=2) + "\n", encoding="utf-8")
         parity.require()
         manifest = _manifest(source, plan, build)
@@ -130,129 +121,53 @@ def export(
     return Bundle.open(folder)
 
 
-def _plan(
-    source: Source, size: tuple[int, int] | None, individuals: int | None, precision: Precision
-) -> _Plan:
-    config = source.config
-    if config.data.inference.augmentations():
-        names = ", ".join(config.data.inference.augmentations())
-        raise UsageError(f"data.inference switches on augmentations ({names}); switch them off.")
-    if config.method == "bu":
-        return _plan_bottom_up(source, size, individuals, precision)
-    return _plan_top_down(source, size, individuals, precision)
-
-
-def _plan_bottom_up(
-    source: Source, size: tuple[int, int] | None, individuals: int | None, precision: Precision
-) -> _Plan:
-    transforms = source.config.data.inference
-    frame = transforms.frame()
-    if individuals not in (None, 1):
-        raise UsageError(
-            f"A single-animal bottom-up model finds 1 individual, got --max-individuals "
-            f"{individuals}. Leave the option out."
-        )
-    if size is not None and frame.fixed_size not in (None, size):
-        raise UsageError(
-            f"The model's configuration resizes frames to {frame.fixed_size}, got --size {size}. "
-            "Leave the option out."
-        )
-    fixed = size or frame.fixed_size
-    multiple = frame.padding.height_divisor if frame.padding else 1
-    if size is not None and (size[0] % multiple or size[1] % multiple):
-        raise UsageError(
-            f"The model's configuration pads frames to multiples of {multiple}, got --size {size}. "
-            "Choose such a size, or leave the option out."
-        )
-    example = fixed or (_DRAWN_SIZE_FIXED_MULTIPLE if multiple > 1 else (192, 256))
-    entry = PoseEntry(
-        file=f"{POSE}.onnx",
-        precision=precision,
-        size=fixed,
-        normalization=transforms.normalization(),
-        frame=frame,
-    )
-    sizes = {POSE: InputSize(example, fixed is not None, multiple)}
-    return _Plan(sizes, entry, None, 1)
-
-
-def _plan_top_down(
-    source: Source, size: tuple[int, int] | None, individuals: int | None, precision: Precision
-) -> _Plan:
-    if size is not None:
-        raise UsageError(
-            f"A top-down model takes crops of the size it was trained with, got --size {size}. "
-            "Leave the option out."
-        )
-    transforms = source.config.data.inference
-    if transforms.top_down_crop is None:
-        raise UsageError("Expected data.inference.top_down_crop of a top-down model, found none.")
-    crop = transforms.top_down_crop.preprocessing()
-    pose = PoseEntry(
-        file=f"{POSE}.onnx",
-        precision=precision,
-        size=(crop.height, crop.width),
-        normalization=transforms.normalization(),
-        crop=crop,
-    )
-    seen = source.detector_config.data.inference
-    detector = DetectorEntry(
-        file=f"{DETECTOR}.onnx",
-        precision=precision,
-        size=seen.frame().fixed_size,
-        normalization=seen.normalization(),
-        frame=seen.frame(),
-    )
-    sizes = {
-        DETECTOR: InputSize(detector.size or _DRAWN_SIZE, detector.size is not None),
-        POSE: InputSize((crop.height, crop.width), fixed=True),
-    }
-    return _Plan(sizes, pose, detector, individuals or len(source.config.metadata.individuals))
-
-
-def _graphs(source: Source, plan: _Plan) -> dict[str, torch.nn.Module]:
-    graphs: dict[str, torch.nn.Module] = {}
+def _graphs(source: Source, plan: Plan) -> dict[str, PoseGraph | DetectorGraph]:
+    graphs: dict[str, PoseGraph | DetectorGraph] = {}
     if source.detector is not None and plan.detector is not None:
         graphs[DETECTOR] = DetectorGraph(
             source.detector, plan.detector.normalization, plan.individuals
         )
+    if source.conditions is not None and plan.conditions is not None:
+        graphs[CONDITIONS] = PoseGraph(source.conditions.model, plan.conditions.pose.normalization)
     graphs[POSE] = PoseGraph(source.model, plan.pose.normalization)
-    return {name: graph.eval() for name, graph in graphs.items()}
+    for graph in graphs.values():
+        graph.eval()
+    return graphs
 
 
 def _record_golden(
-    source: Source, plan: _Plan, references: dict[str, Recorder], samples: Samples
+    source: Source, plan: Plan, references: dict[str, Recorder], samples: Samples
 ) -> Golden:
     """Run all samples through the reference; the first is the golden frame."""
-    draft = _draft(source, plan)
-    pose: Engine = references[POSE]
-    pipeline = (
-        BottomUp(draft, pose)
-        if plan.detector is None
-        else TopDown(draft, references[DETECTOR], pose, plan.individuals)
-    )
+    pipeline = connect(_draft(source, plan), references, plan.individuals)
     poses = [run_steps(pipeline, frame[None]) for frame in samples.frames]
     return Golden(samples.frames[0][None], poses[0])
 
 
 def _judge(
-    build: Path, references: dict[str, Recorder], samples: Samples, tolerance: float
+    build: Path, plan: Plan, references: dict[str, Recorder], samples: Samples, tolerance: float
 ) -> Parity:
     engines = {name: open_engine(build / f"{name}.onnx") for name in references}
+    groupings = {POSE: plan.pose.grouping}
+    if plan.conditions is not None:
+        groupings[CONDITIONS] = plan.conditions.pose.grouping
     parity = Parity(
         reference=references[POSE].description,
         engine=engines[POSE].description,
         frames=len(samples.frames),
         frames_from=samples.origin,
         tolerance_px=tolerance,
-        graphs={name: compare(references[name].calls, engines[name]) for name in references},
+        graphs={
+            name: compare(references[name].calls, engine, groupings.get(name))
+            for name, engine in engines.items()
+        },
     )
     for engine in engines.values():
         engine.close()
     return parity
 
 
-def _draft(source: Source, plan: _Plan) -> Manifest:
+def _draft(source: Source, plan: Plan) -> Manifest:
     """The manifest but for the files, which are not all there yet."""
     metadata = source.config.metadata
     origin = origin_of(source.snapshot, source.detector_snapshot)
@@ -266,6 +181,7 @@ def _draft(source: Source, plan: _Plan) -> Manifest:
         max_individuals=plan.individuals,
         pose=plan.pose,
         detector=plan.detector,
+        conditions=plan.conditions,
         origin=origin,
         tools={"dlc-deploy": __version__, "torch": torch.__version__, "onnx": onnx.__version__},
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -280,7 +196,7 @@ def _names(known: list[str], count: int) -> tuple[str, ...]:
     return (*known, *more)
 
 
-def _manifest(source: Source, plan: _Plan, build: Path) -> Manifest:
+def _manifest(source: Source, plan: Plan, build: Path) -> Manifest:
     files = {path.name: sha256(path) for path in sorted(build.iterdir())}
     return _draft(source, plan).model_copy(update={"files": files}).sealed()
 
@@ -321,7 +237,7 @@ def _check_numbers(max_individuals: int | None, tolerance: float | None) -> None
         raise UsageError(f"Expected a --tolerance of 0 pixels or more, got {tolerance}.")
 
 
-def _check_sizes(plan: _Plan, pose: Recorder, samples: Samples) -> None:
+def _check_sizes(plan: Plan, pose: Recorder, samples: Samples) -> None:
     """With a fixed size, all that the network was given must have it."""
     if plan.pose.size is None:
         return
@@ -332,10 +248,6 @@ def _check_sizes(plan: _Plan, pose: Recorder, samples: Samples) -> None:
             f"{sorted(found)} ({samples.origin}). Leave --size out, or pass frames of that size: "
             "--calibration VIDEO."
         )
-
-
-def _drawn_size(plan: _Plan) -> tuple[int, int]:
-    return plan.pose.size if plan.pose.size and plan.detector is None else _DRAWN_SIZE
 
 
 def _path(path: str | Path | None) -> Path | None:

@@ -6,19 +6,20 @@ RGB in; normalisation, network and decoding inside; coordinates in pixels of tha
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from dlc_deploy.grouping import PafGrouping
 from dlc_deploy.preprocessing import Normalization
 from dlc_deploy.training.models.detectors import BaseDetector
-from dlc_deploy.training.models.heads import BaseHead
-from dlc_deploy.training.models.model import PoseModel
+from dlc_deploy.training.models.model import Outputs, PoseModel
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-BODYPARTS = "bodypart"
+BODYPARTS, UNIQUE, IDENTITY = "bodypart", "unique_bodypart", "identity"
+POSES, PEAKS = ("poses",), ("peaks", "affinities")
 
 
 class Normalize(nn.Module):
@@ -42,24 +43,56 @@ class Normalize(nn.Module):
 
 
 class PoseGraph(nn.Module):
-    """Images to poses float32 [N, individuals, keypoints, 3]: x, y in input pixels, and score."""
+    """Images to what :class:`dlc_deploy.manifest.PoseGraph` promises: poses, or peaks and
+    affinities, in input pixels; unique bodyparts and identities where the model has such heads.
+
+    Attributes:
+        outputs: names of what ``forward`` returns, in order.
+        conditional: whether the model refines poses that it is given.
+    """
 
     def __init__(self, model: PoseModel, normalization: Normalization) -> None:
         super().__init__()
         self.normalize = Normalize(normalization)
         self.model = model
+        self.conditional = model.backbone.conditional
+        found = PEAKS if isinstance(model.predictor(BODYPARTS).grouping, PafGrouping) else POSES
+        heads = {UNIQUE: "unique", IDENTITY: "identity"}
+        self.outputs = (*found, *(name for head, name in heads.items() if head in model.heads))
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Run the network and the predictor's ``decode``."""
-        outputs = self.model(self.normalize(images))[BODYPARTS]
-        head = cast(BaseHead, self.model.heads[BODYPARTS])
-        poses: Tensor = head.predictor.decode(self.model.get_stride(BODYPARTS), outputs)["poses"]
-        return poses
+    def forward(self, images: Tensor, conditions: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Run the network and the predictors.
+
+        Args:
+            images: uint8 [N, H, W, 3] RGB.
+            conditions: float32 [N, K, 3], of a conditional top-down model: x and y in pixels of
+                the image, and score.
+        """
+        given = {} if conditions is None else {"cond_kpts": conditions.unsqueeze(1)}
+        outputs = self.model(self.normalize(images), **given)
+        values = self._decoded(BODYPARTS, outputs)
+        if "unique" in self.outputs:
+            values["unique"] = self._decoded(UNIQUE, outputs)["poses"]
+        if "identity" in self.outputs:
+            points = values[self.outputs[0]][..., :2]
+            predictor = cast(Any, self.model.predictor(IDENTITY))
+            stride = self.model.get_stride(IDENTITY)
+            values["identity"] = predictor.scores_at(stride, outputs[IDENTITY], points)
+        return tuple(values[name] for name in self.outputs)
+
+    def _decoded(self, head: str, outputs: Outputs) -> dict[str, Tensor]:
+        return self.model.predictor(head).decode(self.model.get_stride(head), outputs[head])
 
 
 class DetectorGraph(nn.Module):
     """Images to boxes float32 [N, detections, 4] (left, top, right, bottom in input pixels, best
-    first) and scores float32 [N, detections]; a place without a box has score 0."""
+    first) and scores float32 [N, detections]; a place without a box has score 0.
+
+    Attributes:
+        outputs: names of what ``forward`` returns, in order.
+    """
+
+    outputs = ("boxes", "scores")
 
     def __init__(self, model: BaseDetector, normalization: Normalization, detections: int) -> None:
         super().__init__()

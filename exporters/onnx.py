@@ -16,7 +16,7 @@ from torch.export import Dim
 
 from dlc_deploy.errors import DlcDeployError
 
-INPUT = "images"
+INPUT, CONDITIONS = "images", "conditions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +38,40 @@ class OnnxExportError(DlcDeployError):
     """PyTorch could not turn the model into ONNX."""
 
 
-def write_onnx(graph: nn.Module, path: Path, *, size: InputSize, outputs: Sequence[str]) -> None:
+def write_onnx(
+    graph: nn.Module,
+    path: Path,
+    *,
+    size: InputSize,
+    outputs: Sequence[str],
+    conditions: int | None = None,
+) -> None:
     """Export ``graph`` (uint8 [N, H, W, 3] in) to ``path`` with a free batch.
+
+    Args:
+        graph: the module; returns one tensor or a tuple of them.
+        path: the file to write.
+        size: what sizes of images it takes.
+        outputs: their names.
+        conditions: keypoints of the second input of a conditional top-down graph.
 
     Raises:
         OnnxExportError: the model holds an operation that cannot be exported, or the file that came
             out is not what was asked for.
     """
-    images = torch.zeros((2, *size.example, 3), dtype=torch.uint8)
+    inputs = {INPUT: torch.zeros((2, *size.example, 3), dtype=torch.uint8)}
+    shapes = [_dynamic_shapes(size)]
+    if conditions is not None:
+        inputs[CONDITIONS] = torch.zeros((2, conditions, 3))
+        shapes.append({0: shapes[0][0]})
     try:
         with _quiet(), torch.inference_mode():
             program = torch.onnx.export(
                 graph.eval(),
-                (images,),
+                tuple(inputs.values()),
                 dynamo=True,
-                dynamic_shapes=(_dynamic_shapes(size),),
-                input_names=[INPUT],
+                dynamic_shapes=tuple(shapes),
+                input_names=list(inputs),
                 output_names=list(outputs),
                 verbose=False,
             )

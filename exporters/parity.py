@@ -14,14 +14,20 @@ from numpy.typing import NDArray
 
 from dlc_deploy.engine import Arrays, Engine
 from dlc_deploy.errors import VerificationError
+from dlc_deploy.grouping import Edge, Grouping, PafGrouping
 from dlc_deploy.preprocessing import Value
 
 from .reference import Call
 
 MIN_SCORE = 0.05
 MAX_SCORE_ERROR = 1e-3
+# Affinities are rounded to three decimals, so that rounding before can move them by one step.
+MAX_AFFINITY_ERROR = 1.5e-3
 CHANGED_PEAK_PIXELS = 1.0
 DEFAULT_TOLERANCE = {"fp32": 0.01}
+
+Pair = tuple[Arrays, Arrays]
+"""Outputs of the reference and of an engine for the same inputs."""
 
 
 class GraphParity(Value):
@@ -32,7 +38,10 @@ class GraphParity(Value):
         sure: True if they are those with a score of 0.05 or more, False if all had to be taken.
         px_p50, px_p95, px_p99, px_max: distance in input pixels.
         changed_peaks: share of points that moved by more than 1 px.
-        score_max: largest difference of a score.
+        score_max: largest difference of a score, or of a value that says which identity a keypoint
+            has.
+        affinity_max: largest difference of how well two peaks belong together; None for graphs
+            without peaks.
         spread: standard deviation of the positions; 0 would mean that nothing was found anywhere.
     """
 
@@ -44,6 +53,7 @@ class GraphParity(Value):
     px_max: float
     changed_peaks: float
     score_max: float
+    affinity_max: float | None = None
     spread: float
 
     @classmethod
@@ -79,6 +89,7 @@ class Parity(Value):
             graph.points > 0
             and graph.px_max <= self.tolerance_px
             and graph.score_max <= MAX_SCORE_ERROR
+            and (graph.affinity_max or 0) <= MAX_AFFINITY_ERROR
             for graph in self.graphs.values()
         )
 
@@ -99,6 +110,7 @@ class Parity(Value):
             )
         lines = [
             f"  {name}: {g.points} points, max {g.px_max:.4g} px, score max {g.score_max:.2g}"
+            + ("" if g.affinity_max is None else f", affinity max {g.affinity_max:.2g}")
             for name, g in self.graphs.items()
         ]
         raise VerificationError(
@@ -108,7 +120,7 @@ class Parity(Value):
         )
 
 
-def replay(calls: Sequence[Call], engine: Engine) -> list[tuple[Arrays, Arrays]]:
+def replay(calls: Sequence[Call], engine: Engine) -> list[Pair]:
     """(reference outputs, outputs of ``engine``) on the same inputs.
 
     Inputs of one shape go through as one batch, so that the free batch axis is tried as well.
@@ -120,21 +132,28 @@ def replay(calls: Sequence[Call], engine: Engine) -> list[tuple[Arrays, Arrays]]
     return pairs
 
 
-def compare(calls: Sequence[Call], engine: Engine) -> GraphParity:
+def compare(calls: Sequence[Call], engine: Engine, grouping: Grouping | None = None) -> GraphParity:
     """Distance of ``engine`` from the recorded reference ``calls``.
 
-    Outputs are either ``poses`` [N, I, K, 3] or ``boxes`` [N, D, 4] with ``scores`` [N, D].
+    Outputs are those of :class:`dlc_deploy.manifest.PoseGraph` and its ``grouping``, or ``boxes``
+    [N, D, 4] with ``scores`` [N, D].
     """
     if not calls:
         return GraphParity.of_nothing()
     pairs = replay(calls, engine)
-    wanted = [_points(reference) for reference, _ in pairs]
-    got = [_points(outputs) for _, outputs in pairs]
+    if isinstance(grouping, PafGrouping):
+        pairs = [(wanted, in_order_of(wanted, got, grouping.edges)) for wanted, got in pairs]
+    wanted = [points_of(reference) for reference, _ in pairs]
+    got = [points_of(outputs) for _, outputs in pairs]
     xy, score = (np.concatenate([points[i] for points in wanted]) for i in range(2))
     other_xy, other_score = (np.concatenate([points[i] for points in got]) for i in range(2))
     sure = bool((score >= MIN_SCORE).any())
     chosen = score >= MIN_SCORE if sure else np.isfinite(xy).all(axis=1)
-    return _summary(xy[chosen], score[chosen], other_xy[chosen], other_score[chosen], sure)
+    summary = _summary(xy[chosen], score[chosen], other_xy[chosen], other_score[chosen], sure)
+    values: dict[str, float] = {"score_max": max(summary.score_max, _identity_error(pairs))}
+    if isinstance(grouping, PafGrouping):
+        values["affinity_max"] = _affinity_error(pairs, grouping.edges)
+    return summary.model_copy(update=values)
 
 
 def _summary(
@@ -158,20 +177,69 @@ def _summary(
         px_p99=float(p99),
         px_max=float(px.max()),
         changed_peaks=float((px > CHANGED_PEAK_PIXELS).mean()),
-        score_max=float(np.nan_to_num(np.abs(score - other_score), nan=np.inf).max()),
+        score_max=_largest(score - other_score),
         spread=float(xy.std(axis=0).max()),
     )
 
 
-def _points(outputs: Arrays) -> tuple[NDArray[np.float32], ...]:
+def points_of(outputs: Arrays) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Positions [P, 2] and scores [P] of keypoints, or of both corners of each box; NaN where
     there is no box."""
-    if "poses" in outputs:
-        poses = outputs["poses"].reshape(-1, 3)
-        return poses[:, :2], poses[:, 2]
-    present = outputs["scores"][..., None] > 0
-    corners = np.where(present, outputs["boxes"], np.float32(np.nan))
-    return corners.reshape(-1, 2), outputs["scores"].reshape(-1).repeat(2)
+    if "boxes" in outputs:
+        present = outputs["scores"][..., None] > 0
+        corners = np.where(present, outputs["boxes"], np.float32(np.nan))
+        return corners.reshape(-1, 2), outputs["scores"].reshape(-1).repeat(2)
+    names = [name for name in ("poses", "peaks", "unique") if name in outputs]
+    points = np.concatenate([outputs[name].reshape(-1, 3) for name in names])
+    return points[:, :2], points[:, 2]
+
+
+def in_order_of(reference: Arrays, outputs: Arrays, edges: Sequence[Edge]) -> Arrays:
+    """``outputs`` with each bodypart's peaks in the order of the nearest peaks of ``reference``.
+
+    Peaks come best first; two that are equally good but for rounding may change places.
+    """
+    wanted, found = reference["peaks"], outputs["peaks"]
+    distance = np.linalg.norm(wanted[..., :, None, :2] - found[..., None, :, :2], axis=-1)
+    distance[np.broadcast_to(found[..., None, :, 2] <= 0, distance.shape)] = np.inf
+    # Peaks that are nowhere, and places without a peak, stay where they are.
+    places = np.arange(wanted.shape[2])
+    order = np.where(distance.min(-1) < CHANGED_PEAK_PIXELS, distance.argmin(-1), places)
+    first, second = (order[:, [edge[side] for edge in edges]] for side in range(2))
+    affinities = np.take_along_axis(outputs["affinities"], first[..., None], axis=2)
+    ordered = {
+        name: np.take_along_axis(outputs[name], order[..., None], axis=2)
+        for name in ("peaks", "identity")
+        if name in outputs
+    }
+    affinities = np.take_along_axis(affinities, second[..., None, :], axis=3)
+    return {**outputs, **ordered, "affinities": affinities}
+
+
+def _identity_error(pairs: Sequence[Pair]) -> float:
+    """Largest difference of the identities of sure keypoints."""
+    worst = 0.0
+    for wanted, got in pairs:
+        if "identity" in wanted:
+            sure = wanted["peaks" if "peaks" in wanted else "poses"][..., 2] >= MIN_SCORE
+            worst = max(worst, _largest(wanted["identity"][sure] - got["identity"][sure]))
+    return worst
+
+
+def _affinity_error(pairs: Sequence[Pair], edges: Sequence[Edge]) -> float:
+    """Largest difference of the affinities of sure peaks."""
+    worst = 0.0
+    for wanted, got in pairs:
+        sure = wanted["peaks"][..., 2] >= MIN_SCORE
+        first, second = (sure[:, [edge[side] for edge in edges]] for side in range(2))
+        both = first[..., :, None] & second[..., None, :]
+        worst = max(worst, _largest(wanted["affinities"][both] - got["affinities"][both]))
+    return worst
+
+
+def _largest(differences: NDArray[np.float32]) -> float:
+    """NaN would pass every comparison with a tolerance."""
+    return float(np.nan_to_num(np.abs(differences), nan=np.inf).max(initial=0.0))
 
 
 def _joined(parts: Sequence[Arrays]) -> Arrays:

@@ -6,14 +6,14 @@ box that differs in the last bit can round to another crop, which says nothing a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from torch import nn
 
 from dlc_deploy.engine import Arrays, Engine
+
+from .graph import DetectorGraph, PoseGraph
 
 
 class TorchEngine:
@@ -21,8 +21,8 @@ class TorchEngine:
 
     device = "cpu"
 
-    def __init__(self, graph: nn.Module, outputs: Sequence[str]) -> None:
-        self._graph, self._outputs = graph.eval(), tuple(outputs)
+    def __init__(self, graph: PoseGraph | DetectorGraph) -> None:
+        self._graph = graph.eval()
 
     @property
     def description(self) -> str:
@@ -33,10 +33,9 @@ class TorchEngine:
         """Execute the graph."""
         with torch.inference_mode():
             values = self._graph(
-                *(torch.from_numpy(np.ascontiguousarray(v)) for v in inputs.values())
+                **{n: torch.from_numpy(np.ascontiguousarray(v)) for n, v in inputs.items()}
             )
-        values = values if isinstance(values, tuple) else (values,)
-        return {name: v.numpy() for name, v in zip(self._outputs, values, strict=True)}
+        return {n: v.numpy() for n, v in zip(self._graph.outputs, values, strict=True)}
 
     def close(self) -> None:
         """Nothing to release."""

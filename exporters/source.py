@@ -1,14 +1,17 @@
 """What is exported: snapshots and their configuration, loaded into models.
 
-DeepLabCut gives three forms: a pose snapshot beside its ``pytorch_config.yaml``, the same with a
-detector snapshot, and the single file of its ``export_model`` with configuration, pose and
-detector.
+DeepLabCut gives these forms: a pose snapshot beside its ``pytorch_config.yaml``, the same with a
+detector snapshot or with the snapshot of a bottom-up model that gives conditions, and the single
+file of its ``export_model`` with configuration, pose and detector.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+import torch
 
 from dlc_deploy.config import Detector, PoseConfig
 from dlc_deploy.errors import ConfigError, UsageError
@@ -16,25 +19,43 @@ from dlc_deploy.training.models.detectors import DETECTORS, BaseDetector
 from dlc_deploy.training.models.model import PoseModel
 from dlc_deploy.training.snapshots import Snapshot, load_snapshot, load_weights
 
-from .graph import BODYPARTS
+from .graph import BODYPARTS, IDENTITY, UNIQUE
+
+_METHODS = {"bu": "bottom-up", "td": "top-down", "ctd": "conditional top-down"}
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """Models with their weights, and how they were trained.
+class PoseSource:
+    """A pose model with its weights, and how it was trained.
 
     Attributes:
         config: the typed configuration.
         config_text: the configuration as it stood, for the bundle.
-        detector: with its weights, or None for a bottom-up model.
     """
 
     snapshot: Path
-    detector_snapshot: Path | None
     config: PoseConfig
     config_text: str
     model: PoseModel
-    detector: BaseDetector | None
+
+    @property
+    def individuals(self) -> int:
+        """Animals that a bottom-up model looks for."""
+        return int(self.config.model.heads[BODYPARTS]["predictor"].get("num_animals", 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Source(PoseSource):
+    """All models of a bundle.
+
+    Attributes:
+        detector: that of a top-down model, with its weights.
+        conditions: the bottom-up model whose poses a conditional top-down model refines.
+    """
+
+    detector_snapshot: Path | None = None
+    detector: BaseDetector | None = None
+    conditions: PoseSource | None = None
 
     @property
     def detector_config(self) -> Detector:
@@ -48,43 +69,85 @@ class Source:
         return self.config.detector
 
 
-def load_source(snapshot: Path, detector: Path | None, config: Path | None) -> Source:
+def load_source(
+    snapshot: Path,
+    detector: Path | None = None,
+    config: Path | None = None,
+    conditions: Path | None = None,
+    individuals: int | None = None,
+) -> Source:
     """Load what is to be exported.
 
     Args:
         snapshot: a pose snapshot, or the single file of DeepLabCut's ``export_model``.
         detector: the detector's snapshot of a top-down model.
         config: by default the ``pytorch_config.yaml`` beside the snapshot.
+        conditions: the snapshot of the bottom-up model of a conditional top-down one, with its
+            configuration beside it.
+        individuals: animals that a bottom-up model is to look for; as it was trained when None.
 
     Raises:
         SnapshotError: a file that is no snapshot, or of another model than the configuration.
         ConfigError: the configuration is absent, not understood, or of a model that a bundle cannot
-            hold yet.
-        UsageError: a top-down model without a detector, or a bottom-up model with one.
+            hold.
+        UsageError: models that do not belong together, or more individuals than the model can find.
     """
-    pose_weights = load_snapshot(snapshot)
-    pose_config, text = _configuration(snapshot, pose_weights, config)
-    detector_state = pose_weights.detector
-    if detector is not None:
-        detector_state = load_snapshot(detector).model
-    _check_method(pose_config, snapshot, detector_state is not None)
-    _check_supported(pose_config, snapshot)
+    weights = load_snapshot(snapshot)
+    pose_config, text = _configuration(snapshot, weights, config)
+    detector_state = weights.detector if detector is None else load_snapshot(detector).model
+    _check_method(pose_config, snapshot, detector_state is not None, conditions is not None)
+    pose_config = _looking_for(individuals, pose_config)
+    return Source(
+        snapshot,
+        pose_config,
+        text,
+        _pose_model(snapshot, pose_config, weights),
+        detector,
+        _detector(pose_config, detector_state, detector or snapshot),
+        None if conditions is None else _conditions(conditions, pose_config),
+    )
+
+
+def _pose_model(snapshot: Path, config: PoseConfig, weights: Snapshot) -> PoseModel:
+    _check_heads(config, snapshot)
     try:
-        model = PoseModel.build(pose_config.model.model_dump(), pretrained_backbone=False)
+        model = PoseModel.build(config.model.model_dump(), pretrained_backbone=False)
     except ConfigError as error:
-        raise ConfigError(f"{snapshot}: {pose_config.net_type} cannot be built: {error}") from None
-    load_weights(model, pose_weights.model, str(snapshot))
-    built = None
-    if detector_state is not None:
-        section = pose_config.detector
-        if section is None:
-            raise ConfigError(
-                "Expected a detector section in the configuration of a top-down model, found none. "
-                "Give the configuration the detector was trained with: --config."
-            )
-        built = DETECTORS.build(dict(section.model), pretrained=False)
-        load_weights(built, detector_state, str(detector or snapshot))
-    return Source(snapshot, detector, pose_config, text, model.eval(), built and built.eval())
+        raise ConfigError(f"{snapshot}: {config.net_type} cannot be built: {error}") from None
+    load_weights(model, weights.model, str(snapshot))
+    return model.eval()
+
+
+def _detector(
+    config: PoseConfig, state: Mapping[str, torch.Tensor] | None, snapshot: Path
+) -> BaseDetector | None:
+    if state is None:
+        return None
+    if config.detector is None:
+        raise ConfigError(
+            "Expected a detector section in the configuration of a top-down model, found none. "
+            "Give the configuration the detector was trained with: --config."
+        )
+    built = DETECTORS.build(dict(config.detector.model), pretrained=False)
+    load_weights(built, state, str(snapshot))
+    return built.eval()
+
+
+def _conditions(snapshot: Path, refined_by: PoseConfig) -> PoseSource:
+    weights = load_snapshot(snapshot)
+    config, text = _configuration(snapshot, weights, None)
+    if config.method != "bu":
+        raise UsageError(
+            f"{snapshot}: expected a bottom-up model to give conditions, got a {config.method} "
+            f"model ({config.net_type}). Other models' poses go to dlc-analyze --conditions."
+        )
+    names = config.metadata.bodyparts, refined_by.metadata.bodyparts
+    if names[0] != names[1]:
+        raise UsageError(
+            f"{snapshot}: expected the bodyparts of the model it gives conditions to "
+            f"({', '.join(names[1])}), got {', '.join(names[0])}."
+        )
+    return PoseSource(snapshot, config, text, _pose_model(snapshot, config, weights))
 
 
 def _configuration(
@@ -99,33 +162,64 @@ def _configuration(
     return PoseConfig.from_yaml(path), path.read_text(encoding="utf-8")
 
 
-def _check_method(config: PoseConfig, snapshot: Path, has_detector: bool) -> None:
+def _check_method(
+    config: PoseConfig, snapshot: Path, has_detector: bool, has_conditions: bool
+) -> None:
+    model = f"{snapshot}: a {_METHODS[config.method]} model ({config.net_type})"
     if config.method == "td" and not has_detector:
         nearby = sorted(snapshot.parent.glob("*detector*.pt"))
         found = f" Found beside it: {nearby[-1].name}." if nearby else ""
         raise UsageError(
-            f"{snapshot}: a top-down model ({config.net_type}) needs its detector, got none. "
-            f"Pass --detector DETECTOR_SNAPSHOT.{found}"
+            f"{model} needs its detector, got none. Pass --detector DETECTOR_SNAPSHOT.{found}"
         )
-    if config.method == "bu" and has_detector:
+    if config.method != "td" and has_detector:
         raise UsageError(
-            f"{snapshot}: a bottom-up model ({config.net_type}) has no detector. "
-            "Leave --detector out, or check which snapshot you meant."
+            f"{model} has no detector. Leave --detector out, or check which snapshot you meant."
+        )
+    if config.method != "ctd" and has_conditions:
+        raise UsageError(
+            f"{model} takes no conditions. "
+            "Leave --conditions out, or check which snapshot you meant."
         )
 
 
-def _check_supported(config: PoseConfig, snapshot: Path) -> None:
-    """A graph has one output, ``poses``; what it cannot hold must not be dropped in silence."""
-    model = f"{snapshot}: {config.net_type}"
-    individuals = len(config.metadata.individuals)
-    if config.method == "bu" and individuals > 1:
-        raise ConfigError(
-            f"{model} finds {individuals} individuals bottom-up, which cannot be exported yet; "
-            "expected a model of one animal, or a top-down model."
+def _looking_for(individuals: int | None, config: PoseConfig) -> PoseConfig:
+    """The configuration with another number of animals, where the network does not depend on it."""
+    if individuals is None or config.method != "bu":
+        return config
+    head = config.model.heads[BODYPARTS]
+    known = head["predictor"].get("num_animals")
+    if known is None and individuals != 1:
+        raise UsageError(
+            f"A single-animal bottom-up model finds 1 individual, got --max-individuals "
+            f"{individuals}. Leave the option out."
         )
-    heads, unique = sorted(config.model.heads), config.metadata.unique_bodyparts
-    if heads != [BODYPARTS] or unique:
+    if known is None:
+        return config
+    predictor = head["predictor"] | {"num_animals": individuals}
+    heads = config.model.heads | {BODYPARTS: head | {"predictor": predictor}}
+    return config.model_copy(update={"model": config.model.model_copy(update={"heads": heads})})
+
+
+def _check_heads(config: PoseConfig, snapshot: Path) -> None:
+    """What a graph cannot hold must not be dropped in silence."""
+    heads, unique = set(config.model.heads), config.metadata.unique_bodyparts
+    if BODYPARTS not in heads or heads - {BODYPARTS, UNIQUE, IDENTITY}:
         raise ConfigError(
-            f"{model} has the heads {', '.join(heads)} and unique bodyparts {unique}; expected the "
-            f"head {BODYPARTS} alone: unique bodyparts and identities cannot be exported yet."
+            f"{snapshot}: expected the head {BODYPARTS}, and perhaps {UNIQUE} and {IDENTITY}, got "
+            f"{', '.join(sorted(heads))}. Name the heads of your model so."
+        )
+    individuals = config.metadata.individuals
+    single = "num_animals" not in config.model.heads[BODYPARTS]["predictor"]
+    if config.method == "bu" and single and len(individuals) > 1:
+        raise ConfigError(
+            f"{snapshot}: expected a model of several animals, but this bottom-up model finds 1 "
+            f"individual, got the individuals {', '.join(individuals)}. Give the configuration the "
+            "model was trained with: --config."
+        )
+    if bool(unique) != (UNIQUE in heads):
+        raise ConfigError(
+            f"{snapshot}: expected a head {UNIQUE} for unique bodyparts and only then, got the "
+            f"unique bodyparts {unique} and the heads {', '.join(sorted(heads))}. Give the "
+            "configuration the model was trained with: --config."
         )

@@ -168,7 +168,7 @@ def distances(found, expected):
 
 def poses_of(graph, images):
     with torch.inference_mode():
-        return graph(torch.from_numpy(images)).numpy()
+        return graph(torch.from_numpy(images))[0].numpy()
 
 
 def test_every_family_that_can_be_built_is_compared_here():

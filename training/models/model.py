@@ -14,7 +14,7 @@ from .backbones import BACKBONES, BaseBackbone
 from .criterions import CRITERIONS, LOSS_AGGREGATORS
 from .heads import HEADS, BaseHead
 from .necks import NECKS, BaseNeck
-from .predictors import PREDICTORS
+from .predictors import PREDICTORS, BasePredictor
 from .target_generators import TARGET_GENERATORS
 
 Outputs = dict[str, dict[str, torch.Tensor]]
@@ -72,6 +72,10 @@ class PoseModel(nn.Module):
             losses |= {f"{name}_{key}": loss for key, loss in found.items()}
         totals = [losses[f"{name}_total_loss"] for name in self.heads]
         return losses | {"total_loss": torch.stack(totals).mean()}
+
+    def predictor(self, head: str) -> BasePredictor:
+        """What turns the outputs of ``head`` into keypoints."""
+        return self._head(head).predictor
 
     def get_stride(self, head: str) -> float:
         """Input pixels per cell of the outputs of ``head``."""

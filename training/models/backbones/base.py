@@ -18,7 +18,10 @@ class BaseBackbone(ABC, nn.Module):
         stride: input pixels per feature cell.
         freeze_bn_weights: do not train weight and bias of batch norms.
         freeze_bn_stats: do not update running mean and variance of batch norms.
+        conditional: ``forward`` also takes ``cond_kpts`` float32 [N, 1, K, 3], poses to refine.
     """
+
+    conditional: bool = False
 
     def __init__(
         self, stride: int | float, freeze_bn_weights: bool = True, freeze_bn_stats: bool = True
