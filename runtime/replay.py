@@ -24,11 +24,11 @@ class Replay:
     """How far this machine's poses of the golden frame are from the expected ones.
 
     Attributes:
-        points: keypoints that were compared: those with a score of 0.05 or more, or all of them
-            where the golden frame has none.
+        points: keypoints, unique bodyparts too, that were compared: those with a score of 0.05 or
+            more, or all of them where the golden frame has none.
         px_max: largest distance in pixels of the frame.
-        score_max: largest difference of a score; infinite where an animal or keypoint is found
-            that the golden frame does not have.
+        score_max: largest difference of a score or an identity; infinite where an animal or
+            keypoint is found that the golden frame does not have.
         boxes_px_max: largest distance of a box's corner; None for a bottom-up model.
     """
 
@@ -67,13 +67,7 @@ def replay_golden(estimator: Estimator, golden: Golden) -> Replay:
         BundleError: the golden poses are not of this model, or not of these frames.
     """
     expected = golden.poses
-    keypoints = len(estimator.bundle.manifest.bodyparts)
-    shape = len(golden.frames), estimator.max_individuals, keypoints
-    if expected.score.shape != shape:
-        raise BundleError(
-            f"{estimator.bundle.path}: expected golden poses of {shape} frames, individuals and "
-            f"keypoints, got {expected.score.shape}. Export the snapshot again."
-        )
+    _check_shape(estimator, golden)
     pipeline = estimator.pipeline
     boxes_px = None
     if isinstance(pipeline, TopDown) and expected.boxes is not None:
@@ -85,19 +79,50 @@ def replay_golden(estimator: Estimator, golden: Golden) -> Replay:
     return _compare(expected, poses, boxes_px)
 
 
+def _check_shape(estimator: Estimator, golden: Golden) -> None:
+    manifest, poses = estimator.bundle.manifest, golden.poses
+    shape = len(golden.frames), estimator.max_individuals, len(manifest.bodyparts)
+    unique = 0 if poses.unique is None else poses.unique.score.shape[2]
+    if poses.score.shape != shape or unique != len(manifest.unique_bodyparts):
+        raise BundleError(
+            f"{estimator.bundle.path}: expected golden poses of {shape} frames, individuals and "
+            f"keypoints with {len(manifest.unique_bodyparts)} unique bodyparts, got "
+            f"{poses.score.shape} with {unique}. Export the snapshot again."
+        )
+
+
 def _compare(expected: Poses, got: Poses, boxes_px: float | None) -> Replay:
-    present = np.isfinite(expected.score)
-    invented = ~present & (got.score >= MIN_SCORE)
-    sure = expected.score >= MIN_SCORE
+    wanted_xy, wanted = _keypoints(expected)
+    xy, score = _keypoints(got)
+    present, sure = np.isfinite(wanted), wanted >= MIN_SCORE
+    invented = ~present & (score >= MIN_SCORE)
     chosen = sure if sure.any() else present
-    difference = np.abs(expected.score[chosen] - got.score[chosen])
-    score_max = float(np.nan_to_num(difference, nan=np.inf).max(initial=0.0))
+    score_max = max(_largest(wanted[chosen] - score[chosen]), _identity_error(expected, got))
     return Replay(
         points=int(chosen.sum()),
-        px_max=_farthest(expected.xy[chosen], got.xy[chosen]),
+        px_max=_farthest(wanted_xy[chosen], xy[chosen]),
         score_max=float("inf") if invented.any() else score_max,
         boxes_px_max=boxes_px,
     )
+
+
+def _keypoints(poses: Poses) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Positions [P, 2] and scores [P] of bodyparts and unique bodyparts."""
+    parts = [poses] if poses.unique is None else [poses, poses.unique]
+    xy = np.concatenate([part.xy.reshape(-1, 2) for part in parts])
+    return xy, np.concatenate([part.score.ravel() for part in parts])
+
+
+def _identity_error(expected: Poses, got: Poses) -> float:
+    """Largest difference of the identities of keypoints that are there."""
+    if expected.identity is None or got.identity is None:
+        return 0.0
+    there = expected.score >= MIN_SCORE
+    return _largest(expected.identity[there] - got.identity[there])
+
+
+def _largest(differences: NDArray[np.float32]) -> float:
+    return float(np.nan_to_num(np.abs(differences), nan=np.inf).max(initial=0.0))
 
 
 def _corners(boxes: Boxes) -> NDArray[np.float32]:
