@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import timm
@@ -47,7 +48,11 @@ class HRNet(BaseBackbone):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """See :class:`BaseBackbone`."""
-        first, *others = self.model(x)
+        return self.joined(self.model(x))
+
+    def joined(self, branches: Sequence[torch.Tensor]) -> torch.Tensor:
+        """The first branch, or all of them stacked at its size."""
+        first, *others = branches
         if not self.interpolate_branches:
             return torch.as_tensor(first)
         size = first.shape[2:]

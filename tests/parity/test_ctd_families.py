@@ -1,0 +1,94 @@
+"""Conditional top-down models against DeepLabCut's: same weights, same tensors, same conditions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests import families
+from tests.reference import REFERENCE, needs_reference
+
+torch = pytest.importorskip("torch")
+
+from dlc_deploy.config import PoseConfig  # noqa: E402
+from dlc_deploy.training.models import PoseModel  # noqa: E402
+from dlc_deploy.training.models.modules.kpt_encoders import (  # noqa: E402
+    ColoredKeypointEncoder,
+    StackedKeypointEncoder,
+)
+
+pytestmark = [needs_reference, pytest.mark.torch]
+NAMES = ("ctd_coam_w32", "ctd_prenet_hrnet_w32", "ctd_prenet_rtmpose_s")
+MIN_SCORE = 0.05
+# float32 against DeepLabCut's float64, of 255
+ROUNDING = 1e-4
+
+
+@pytest.fixture(params=NAMES, scope="module")
+def family(request):
+    config = PoseConfig.from_yaml(families.folder(request.param) / "pytorch_config.yaml")
+    model = PoseModel.build(config.model.model_dump(), pretrained_backbone=False).eval()
+    state = {key: torch.from_numpy(value) for key, value in families.weights(request.param).items()}
+    model.load_state_dict(model.state_dict() | state)
+    return request.param, model, np.load(families.folder(request.param) / "output.npz")
+
+
+@pytest.fixture(scope="module")
+def outputs(family):
+    _, model, arrays = family
+    images = torch.from_numpy(arrays["preprocessed"])
+    with torch.inference_mode():
+        return model(images, cond_kpts=torch.from_numpy(arrays["cond_kpts_model"]))["bodypart"]
+
+
+def test_all_conditional_families_are_compared_here():
+    folders = {folder.name for folder in (REFERENCE / "families").glob("ctd_*")}
+    assert folders == set(NAMES)
+
+
+def test_the_state_dict_has_deeplabcuts_keys_shapes_and_order(family):
+    name, model, _ = family
+    ours = [(key, list(value.shape)) for key, value in model.state_dict().items()]
+    assert ours == [(entry["key"], entry["shape"]) for entry in families.entries(name)]
+
+
+def test_conditions_become_deeplabcuts_images(family):
+    _, model, arrays = family
+    conditions = torch.from_numpy(arrays["cond_kpts_model"])[:, 0]
+    images = model.backbone.cond_enc(conditions, (256, 256)).permute(0, 2, 3, 1)
+    assert arrays["cond_heatmap"].max() == 255
+    np.testing.assert_allclose(images, arrays["cond_heatmap"], rtol=0, atol=ROUNDING)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(StackedKeypointEncoder, "stacked"), (ColoredKeypointEncoder, "colored")]
+)
+def test_keypoints_at_borders_become_deeplabcuts_images(kind, name):
+    arrays = np.load(REFERENCE / "preprocess" / "condition_encoders.npz")
+    keypoints = torch.from_numpy(arrays["keypoints"])
+    images = kind(num_joints=4)(keypoints, (256, 256)).permute(0, 2, 3, 1)
+    assert np.isnan(arrays["keypoints"]).any() and arrays[name].max() == 255
+    np.testing.assert_allclose(images, arrays[name], rtol=0, atol=ROUNDING)
+
+
+def test_raw_outputs_are_deeplabcuts(family, outputs):
+    _, _, arrays = family
+    expected = {key.split("/")[2]: arrays[key] for key in arrays.files if key.startswith("raw/")}
+    assert expected and outputs.keys() == expected.keys()
+    for name, value in expected.items():
+        assert value.std() > 1e-4
+        # random networks amplify rounding: DeepLabCut against itself needs a third of this
+        tolerance = 2e-3 * float(value.std())
+        np.testing.assert_allclose(outputs[name], value, rtol=0, atol=tolerance)
+
+
+def test_a_whole_pass_gives_deeplabcuts_poses(family, outputs):
+    _, model, arrays = family
+    poses = model.get_predictions({"bodypart": outputs})["bodypart"]["poses"].numpy()
+    expected = arrays["pred/bodypart/poses"]
+    sure = expected[..., 2] >= MIN_SCORE
+    assert sure.sum() >= 4 and expected[..., :2].std() > 10
+    distance = np.linalg.norm(poses[..., :2] - expected[..., :2], axis=-1)
+    # locref has a standard deviation of half a unit of 7.28 px, of which 2e-3 may differ
+    assert distance[sure].max() <= 0.05
+    np.testing.assert_allclose(poses[..., 2], expected[..., 2], atol=1e-3)
