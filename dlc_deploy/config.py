@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from dlc_deploy import yaml12
 from dlc_deploy.choices import Method, PadPosition
 from dlc_deploy.errors import ConfigError
 from dlc_deploy.preprocessing import (
@@ -244,13 +245,13 @@ class PoseConfig(_Strict):
 
 
 def read_yaml(path: Path) -> object:
-    """A YAML file, safely loaded.
+    """A YAML file, safely loaded, with the scalars of YAML 1.2 as DeepLabCut reads them.
 
     Raises:
         ConfigError: the file is absent or not YAML.
     """
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml12.load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(
             f"{path}: expected the model's configuration, found no such file. "
