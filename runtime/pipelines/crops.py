@@ -8,12 +8,13 @@ resize is OpenCV's bilinear one on uint8; x_frame = x_crop * scale + offset.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dlc_deploy.engine import Arrays, Engine
 from dlc_deploy.preprocessing import CropPreprocessing
 
 Images = NDArray[np.uint8]
@@ -82,6 +83,53 @@ def plan_crops(
         padding = np.concatenate([total // 2, total - total // 2], axis=1)
     plan = CropPlan(inside, padding, valid)
     return CropPlan(inside, padding, valid & (plan._canvas() > 0).all(axis=1))
+
+
+class Crops(NamedTuple):
+    """One crop for each valid box of N frames.
+
+    Attributes:
+        images: uint8 [C, height, width, 3].
+        places: int [C, 2]; frame and box of each crop.
+        scale, offset: float [C, 2]; x_frame = x_crop * scale + offset.
+    """
+
+    images: Images
+    places: NDArray[np.int64]
+    scale: NDArray[np.float64]
+    offset: NDArray[np.float64]
+
+
+def cut_crops(frames: Images, boxes: NDArray[np.floating[Any]], spec: CropPreprocessing) -> Crops:
+    """Crops of ``frames`` [N, H, W, 3] at ``boxes`` [N, B, 4] (left, top, width, height); a box
+    that is NaN or empty has none."""
+    height, width = frames.shape[1:3]
+    plans = [plan_crops(in_frame, spec, height, width) for in_frame in boxes]
+    valid = np.array([plan.valid for plan in plans])
+    places = np.argwhere(valid)
+    images = np.empty((len(places), spec.height, spec.width, 3), np.uint8)
+    for (frame, box), out in zip(places, images, strict=True):
+        plans[frame].cut(frames[frame], box, out)
+    scale = np.array([plan.scale(spec) for plan in plans])[valid]
+    offset = np.array([plan.offset for plan in plans])[valid].astype(np.float64)
+    return Crops(images, places, scale, offset)
+
+
+def poses_of_crops(
+    engine: Engine, inputs: Arrays, keypoints: int, at_once: int
+) -> NDArray[np.float32]:
+    """Poses [C, K, 3] in crop pixels that ``engine`` gives for ``inputs`` of C crops.
+
+    No more than ``at_once`` crops go in together: memory stays that of the batch that was asked
+    for, however many animals there are.
+    """
+    count = len(inputs["images"])
+    poses = np.empty((count, keypoints, 3), np.float32)
+    for start in range(0, count, at_once):
+        part = slice(start, start + at_once)
+        given = {name: values[part] for name, values in inputs.items()}
+        poses[part] = engine.run(given)["poses"][:, 0]
+    return poses
 
 
 def _grown_to_aspect(side: NDArray[Any], aspect: float) -> NDArray[Any]:

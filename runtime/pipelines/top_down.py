@@ -14,7 +14,7 @@ from dlc_deploy.manifest import Manifest
 from dlc_deploy.poses import Boxes, Poses
 
 from .bottom_up import poses_in_frame
-from .crops import plan_crops
+from .crops import cut_crops, poses_of_crops
 from .frames import Placement, plan_frames
 
 Images = NDArray[np.uint8]
@@ -101,31 +101,19 @@ class TopDown:
 
     def crop(self, detected: Detected) -> Cropped:
         """One crop for each box."""
-        height, width = detected.frames.shape[1:3]
-        plans = [plan_crops(b, self._crop, height, width) for b in detected.boxes.xywh]
-        places = np.argwhere([plan.valid for plan in plans])
-        crops = np.empty((len(places), self._crop.height, self._crop.width, 3), np.uint8)
-        for (frame, box), out in zip(places, crops, strict=True):
-            plans[frame].cut(detected.frames[frame], box, out)
-        valid = np.array([plan.valid for plan in plans])
-        scale = np.array([plan.scale(self._crop) for plan in plans])[valid]
-        offset = np.array([plan.offset for plan in plans])[valid].astype(np.float64)
-        return Cropped(detected.boxes, crops, places, scale, offset)
+        return Cropped(detected.boxes, *cut_crops(detected.frames, detected.boxes.xywh, self._crop))
 
     def estimate(self, cropped: Cropped) -> Poses:
         """Poses in pixels of the frames; individuals in the order of the boxes."""
         frames, individuals = len(cropped.boxes.score), self._individuals
         xy = np.full((frames, individuals, self._keypoints, 2), np.nan, np.float32)
         score = np.full((frames, individuals, self._keypoints), np.nan, np.float32)
-        # No more crops than frames at once: memory stays that of the batch that was asked for.
-        for start in range(0, len(cropped.crops), frames):
-            part = slice(start, start + frames)
-            poses = self._pose.run({"images": cropped.crops[part]})["poses"][:, 0]
-            found = poses_in_frame(
-                poses[:, None], cropped.scale[part, None, None], cropped.offset[part, None, None]
-            )
-            frame, box = cropped.places[part].T
-            xy[frame, box], score[frame, box] = found.xy[:, 0], found.score[:, 0]
+        crops = {"images": cropped.crops}
+        poses = poses_of_crops(self._pose, crops, self._keypoints, at_once=frames)
+        scale, offset = cropped.scale[:, None, None], cropped.offset[:, None, None]
+        found = poses_in_frame(poses[:, None], scale, offset)
+        frame, box = cropped.places.T
+        xy[frame, box], score[frame, box] = found.xy[:, 0], found.score[:, 0]
         return Poses(xy, score, cropped.boxes)
 
 

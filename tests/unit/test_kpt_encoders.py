@@ -120,6 +120,13 @@ def test_colours_add_up_where_spots_overlap_and_the_last_keypoint_hides_those_on
     np.testing.assert_allclose(colored(keypoints, colors), expected, rtol=0, atol=ROUNDING)
 
 
+def test_a_keypoint_that_is_not_drawn_hides_none_in_the_last_corner():
+    colors = [[200, 0, 10], [0, 100, 0]]
+    found = colored([[WIDTH, HEIGHT, 0.9], [20.0, 20.0, 0.0]], colors)
+    expected = in_colors([(HEIGHT - 1, WIDTH - 1, colors[0])])
+    np.testing.assert_allclose(found, expected, rtol=0, atol=ROUNDING)
+
+
 def test_without_colours_they_are_matplotlibs_rainbow():
     # matplotlib.colormaps["rainbow"] at 0, 85, 170 and 256, times 255, truncated
     rainbow = [[127, 0, 255], [42, 220, 220], [212, 220, 127], [255, 0, 0]]
@@ -187,6 +194,13 @@ def test_the_pose_given_changes_what_a_conditional_backbone_sees():
         elsewhere = backbone(images, cond_kpts=pose + 10)
     torch.testing.assert_close(there, without_a_level)
     assert (there - elsewhere).abs().max() > 1e-4
+
+
+def test_poses_of_one_keypoint_may_come_without_the_level_of_animals():
+    backbone = prenet(kpt_encoder={"type": "StackedKeypointEncoder", "num_joints": 1}).eval()
+    images, pose = torch.rand(2, 3, 64, 64), torch.tensor([[[20.0, 30.0, 0.9]]]).repeat(2, 1, 1)
+    with torch.inference_mode():
+        torch.testing.assert_close(backbone(images, pose), backbone(images, pose[:, None]))
 
 
 @pytest.mark.parametrize("stages", [dict(coam_modules=[4]), dict(selfatt_coam_modules=[2])])
