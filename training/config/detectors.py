@@ -23,23 +23,34 @@ def detector(name: str | None) -> Section:
         ConfigError: no such detector.
     """
     name = DEFAULT_DETECTOR if name is None else str(name)
+    return {
+        "model": detector_model(name),
+        "device": "auto",
+        "data": data.detector(),
+        "runner": running.detector_runner(running.steps(1e-4, {160: 1e-5})),
+        "train_settings": running.train_settings(
+            batch_size=1 if name in _FASTERRCNN else 16, epochs=250
+        ),
+        "inference": running.inference(),
+        "resume_training_from": None,
+    }
+
+
+def detector_model(name: str, *, score_threshold: float = 0.01) -> Section:
+    """The ``model`` section of a detector, which drops boxes below the threshold.
+
+    Raises:
+        ConfigError: no such detector.
+    """
     if name not in available_detectors():
         raise ConfigError(
             f"detector_type: expected one of {', '.join(available_detectors())}, got {name!r}."
         )
     faster_rcnn = name in _FASTERRCNN
     return {
-        "model": {
-            "type": "FasterRCNN" if faster_rcnn else "SSDLite",
-            "freeze_bn_stats": True,
-            "freeze_bn_weights": False,
-            "variant": name if faster_rcnn else None,
-            "box_score_thresh": 0.01,
-        },
-        "device": "auto",
-        "data": data.detector(),
-        "runner": running.detector_runner(running.steps(1e-4, {160: 1e-5})),
-        "train_settings": running.train_settings(batch_size=1 if faster_rcnn else 16, epochs=250),
-        "inference": running.inference(),
-        "resume_training_from": None,
+        "type": "FasterRCNN" if faster_rcnn else "SSDLite",
+        "freeze_bn_stats": True,
+        "freeze_bn_weights": False,
+        "variant": name if faster_rcnn else None,
+        "box_score_thresh": score_threshold,
     }

@@ -1,0 +1,203 @@
+"""Models of the zoo, from a stand-in for dlclibrary: no test goes to the network."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from pathlib import Path, PurePath
+from types import ModuleType
+
+import pytest
+
+from dlc_deploy.config import PoseConfig
+from dlc_deploy.errors import ConfigError, UnavailableError, UsageError
+from dlc_deploy.exporters import modelzoo
+from dlc_deploy.training.config.superanimal import superanimal_config
+
+QUADRUPED = "superanimal_quadruped"
+FASTER = "fasterrcnn_resnet50_fpn_v2"
+MOBILE = "fasterrcnn_mobilenet_v3_large_fpn"
+DATASETS = {
+    QUADRUPED: (["resnet_50", "hrnet_w32", "rtmpose_s", "vit_9000"], [MOBILE, FASTER, "ssdlite"]),
+    "superanimal_bird": (["resnet_50"], [MOBILE, "ssdlite"]),
+    "superanimal_humanbody": (["rtmpose_x"], []),
+}
+
+
+class Library(ModuleType):
+    """dlclibrary's functions, which write the name of a model into its file."""
+
+    def __init__(self):
+        super().__init__("dlclibrary")
+        self.downloads = []
+        self.fails = None
+
+    def get_available_datasets(self):
+        return list(DATASETS)
+
+    def get_available_models(self, dataset):
+        return DATASETS[dataset][0]
+
+    def get_available_detectors(self, dataset):
+        return DATASETS[dataset][1]
+
+    def download_huggingface_model(self, model_name, target_dir=".", rename_mapping=None):
+        print("Loading....", model_name)
+        self.downloads.append(model_name)
+        (Path(target_dir) / f"{model_name}.pt").write_text(model_name)
+        if self.fails is not None:
+            raise self.fails
+
+
+@pytest.fixture
+def library(monkeypatch, tmp_path):
+    library = Library()
+    monkeypatch.setitem(sys.modules, "dlclibrary", library)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return library
+
+
+def fetch(name):
+    return modelzoo.fetch(PurePath(name))
+
+
+def test_a_name_is_told_from_a_path():
+    assert modelzoo.is_zoo_name(PurePath("modelzoo:superanimal_bird"))
+    assert not modelzoo.is_zoo_name(PurePath("modelzoo/snapshot-100.pt"))
+
+
+def test_pose_model_and_detector_are_downloaded_into_the_cache_once(library, tmp_path):
+    first = fetch(f"modelzoo:{QUADRUPED}/rtmpose_s+ssdlite")
+    folder = tmp_path / "cache" / "dlc-deploy" / "modelzoo" / QUADRUPED
+    assert first.snapshot == folder / f"{QUADRUPED}_rtmpose_s.pt"
+    assert first.detector == folder / f"{QUADRUPED}_ssdlite.pt"
+    assert [first.snapshot.read_text(), first.detector.read_text()] == library.downloads
+    assert fetch(f"modelzoo:{QUADRUPED}/rtmpose_s+ssdlite") == first
+    assert len(library.downloads) == 2
+    assert sorted(folder.iterdir()) == [first.snapshot, first.detector]
+
+
+@pytest.mark.parametrize(
+    ("name", "pose_model", "detector"),
+    [
+        (QUADRUPED, "hrnet_w32", FASTER),
+        (f"{QUADRUPED}/rtmpose_s", "rtmpose_s", FASTER),
+        (f"{QUADRUPED}/resnet_50+ssdlite", "resnet_50", "ssdlite"),
+        ("superanimal_bird", "resnet_50", MOBILE),
+    ],
+)
+def test_what_is_left_out_is_deeplabcuts_choice(library, name, pose_model, detector):
+    found = fetch(f"modelzoo:{name}")
+    assert found.snapshot.stem.endswith(pose_model) and found.detector.stem.endswith(detector)
+    config = PoseConfig.from_mapping(found.config, source=name)
+    assert config.net_type == pose_model
+    assert config.detector.model["variant"] == (None if detector == "ssdlite" else detector)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "superanimal_cat",
+        "superanimal_bird/hrnet_w32",
+        "",
+        f"{QUADRUPED}/",
+        f"{QUADRUPED}+ssdlite",
+        f"{QUADRUPED}/hrnet_w48",
+        f"{QUADRUPED}/vit_9000",
+        f"{QUADRUPED}/hrnet_w32+yolo",
+        f"{QUADRUPED}/hrnet_w32+ssdlite+ssdlite",
+    ],
+)
+def test_an_unknown_name_is_answered_with_those_that_there_are(library, name):
+    with pytest.raises(UsageError) as caught:
+        modelzoo.resolve(library, f"modelzoo:{name}")
+    text = str(caught.value)
+    assert text.startswith(f"modelzoo:{name}: ") and modelzoo.SYNTAX in text
+    assert f"\n  {QUADRUPED}/(resnet_50 | hrnet_w32 | rtmpose_s)+({MOBILE} | {FASTER} | " in text
+    assert "\n  superanimal_bird/(resnet_50)+(" in text
+    assert not library.downloads
+
+
+def test_without_dlclibrary_the_line_that_installs_it_is_told(monkeypatch):
+    monkeypatch.setitem(sys.modules, "dlclibrary", None)
+    with pytest.raises(UnavailableError, match=r"pip install 'dlc-deploy\[modelzoo\]'"):
+        fetch(f"modelzoo:{QUADRUPED}")
+
+
+def test_without_network_one_message_tells_where_the_file_belongs(library, tmp_path):
+    library.fails = ConnectionError("Name or service not known\nand forty more lines")
+    with pytest.raises(UnavailableError) as caught:
+        fetch(f"modelzoo:{QUADRUPED}/rtmpose_s+ssdlite")
+    text = str(caught.value)
+    assert "Name or service not known" in text and "\n" not in text
+    place = tmp_path / "cache" / "dlc-deploy" / "modelzoo" / QUADRUPED / f"{QUADRUPED}_rtmpose_s.pt"
+    assert str(place) in text
+    assert list(place.parent.iterdir()) == []
+    for path in (place, place.with_name(f"{QUADRUPED}_ssdlite.pt")):
+        path.write_text("copied by hand")
+    assert fetch(f"modelzoo:{QUADRUPED}/rtmpose_s+ssdlite").snapshot == place
+
+
+def test_a_download_without_the_model_is_told(library, monkeypatch):
+    monkeypatch.setattr(library, "download_huggingface_model", lambda *_, **__: None)
+    with pytest.raises(UnavailableError, match="could not be downloaded"):
+        fetch(f"modelzoo:{QUADRUPED}")
+
+
+def test_what_dlclibrary_prints_stays_out_of_the_output(library, capsys):
+    fetch(f"modelzoo:{QUADRUPED}")
+    captured = capsys.readouterr()
+    assert captured.out == "" and "Loading...." in captured.err
+
+
+@pytest.mark.parametrize(
+    ("platform", "variable", "value", "folder"),
+    [
+        ("linux", "XDG_CACHE_HOME", "/x", "/x/dlc-deploy/modelzoo"),
+        ("linux", "XDG_CACHE_HOME", "", "/home/mouse/.cache/dlc-deploy/modelzoo"),
+        ("darwin", "HOME", "/home/mouse", "/home/mouse/Library/Caches/dlc-deploy/modelzoo"),
+        ("win32", "LOCALAPPDATA", "/local", "/local/dlc-deploy/modelzoo"),
+    ],
+)
+def test_the_cache_is_where_the_system_keeps_caches(monkeypatch, platform, variable, value, folder):
+    monkeypatch.setattr(Path, "home", lambda: Path("/home/mouse"))
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setenv(variable, value)
+    assert modelzoo.cache_folder() == Path(folder)
+
+
+def test_the_real_dlclibrary_has_what_is_asked_of_it():
+    library = pytest.importorskip("dlclibrary")
+    parameters = inspect.signature(library.download_huggingface_model).parameters
+    assert list(parameters)[:2] == ["model_name", "target_dir"]
+    for dataset in (QUADRUPED, "superanimal_topviewmouse", "superanimal_bird"):
+        assert modelzoo.resolve(library, f"modelzoo:{dataset}")[0] == dataset
+
+
+@pytest.mark.parametrize(
+    ("dataset", "count"),
+    [(QUADRUPED, 39), ("superanimal_topviewmouse", 27), ("superanimal_bird", 42)],
+)
+def test_every_dataset_has_its_bodyparts(dataset, count):
+    config = PoseConfig.from_mapping(superanimal_config(dataset, "resnet_50", FASTER, 3), source="")
+    assert len(config.metadata.bodyparts) == len(set(config.metadata.bodyparts)) == count
+    assert config.metadata.individuals == ["animal0", "animal1", "animal2"]
+    assert config.model.heads["bodypart"]["heatmap_config"]["channels"] == [2048, count]
+    assert config.data.inference.top_down_crop.preprocessing().width == 256
+    assert config.detector.model["box_score_thresh"] == 0.6
+
+
+def test_the_zoos_hrnet_refines_no_locations():
+    head = superanimal_config(QUADRUPED, "hrnet_w32", FASTER, 1)["model"]["heads"]["bodypart"]
+    assert head["heatmap_config"] == {"channels": [32, 39], "kernel_size": [1], "strides": [1]}
+    assert "locref_config" not in head and not head["predictor"]["location_refinement"]
+    assert list(head["criterion"]) == ["heatmap"]
+
+
+def test_a_configuration_that_is_not_known_is_refused():
+    for names in ((QUADRUPED, "vit_9000", FASTER), ("superanimal_cat", "resnet_50", FASTER)):
+        with pytest.raises(ConfigError, match="Expected one of superanimal_quadruped"):
+            superanimal_config(*names, 1)
+    with pytest.raises(ConfigError, match="detector_type"):
+        superanimal_config(QUADRUPED, "resnet_50", "yolo", 1)
