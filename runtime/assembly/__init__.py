@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 
-import numpy as np
-from numpy.typing import NDArray
+from dlc_deploy.grouping import Grouping, PafGrouping
 
-Float = NDArray[np.float32]
+from .grouped import Float, Grouped
+from .identity import assign_identities
+from .paf import group_peaks
+from .pose_nms import keep_best_poses
+
+__all__ = ["Grouped", "assign_identities", "group"]
 
 
-@dataclass(frozen=True, slots=True)
-class Grouped:
-    """Animals of N frames.
+def group(grouping: Grouping, decoded: Mapping[str, Float]) -> Grouped:
+    """Make animals of what a pose graph gave.
 
-    Attributes:
-        poses: float32 [N, I, K, 3]; x, y in input pixels, and score. An absent animal is NaN
-            throughout, an absent keypoint of a present animal is NaN, NaN, 0.
-        source: int64 [N, I, K]; where each keypoint comes from: its peak's place, or the row it had
-            before; -1 for what is absent. Other outputs of the graph are gathered by it.
-        affinity: float32 [N, I]; how well an animal hangs together, or None.
+    Args:
+        grouping: how.
+        decoded: the graph's outputs: ``peaks`` and ``affinities``, or ``poses``; see ``grouping``.
+
+    Raises:
+        ValueError: arrays of other shapes than ``grouping`` tells.
     """
-
-    poses: Float
-    source: NDArray[np.int64]
-    affinity: Float | None = None
+    if isinstance(grouping, PafGrouping):
+        return group_peaks(grouping, decoded["peaks"], decoded["affinities"])
+    return keep_best_poses(grouping, decoded["poses"])
