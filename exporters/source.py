@@ -1,14 +1,14 @@
 """What is exported: snapshots and their configuration, loaded into models.
 
 DeepLabCut gives these forms: a pose snapshot beside its ``pytorch_config.yaml``, the same with a
-detector snapshot or with the snapshot of a bottom-up model that gives conditions, and the single
-file of its ``export_model`` with configuration, pose and detector.
+detector snapshot or with the snapshot of a bottom-up model that gives conditions, the single file
+of its ``export_model`` with configuration, pose and detector, and models of its zoo.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -19,6 +19,7 @@ from dlc_deploy.training.models.detectors import DETECTORS, BaseDetector
 from dlc_deploy.training.models.model import PoseModel
 from dlc_deploy.training.snapshots import Snapshot, load_snapshot, load_weights
 
+from . import modelzoo
 from .graph import BODYPARTS, IDENTITY, UNIQUE
 
 _METHODS = {"bu": "bottom-up", "td": "top-down", "ctd": "conditional top-down"}
@@ -79,7 +80,8 @@ def load_source(
     """Load what is to be exported.
 
     Args:
-        snapshot: a pose snapshot, or the single file of DeepLabCut's ``export_model``.
+        snapshot: a pose snapshot, the single file of DeepLabCut's ``export_model``, or the name of
+            a model of the zoo (see :mod:`.modelzoo`).
         detector: the detector's snapshot of a top-down model.
         config: by default the ``pytorch_config.yaml`` beside the snapshot.
         conditions: the snapshot of the bottom-up model of a conditional top-down one, with its
@@ -91,8 +93,12 @@ def load_source(
         ConfigError: the configuration is absent, not understood, or of a model that a bundle cannot
             hold.
         UsageError: models that do not belong together, or more individuals than the model can find.
+        UnavailableError: a model of the zoo could not be downloaded.
     """
-    weights = load_snapshot(snapshot)
+    if modelzoo.is_zoo_name(snapshot):
+        snapshot, detector, weights = _from_zoo(snapshot, detector, config)
+    else:
+        weights = load_snapshot(snapshot)
     pose_config, text = _configuration(snapshot, weights, config)
     detector_state = weights.detector if detector is None else load_snapshot(detector).model
     _check_method(pose_config, snapshot, detector_state is not None, conditions is not None)
@@ -106,6 +112,20 @@ def load_source(
         _detector(pose_config, detector_state, detector or snapshot),
         None if conditions is None else _conditions(conditions, pose_config),
     )
+
+
+def _from_zoo(
+    name: Path, detector: Path | None, config: Path | None
+) -> tuple[Path, Path, Snapshot]:
+    """The snapshot and the detector's snapshot that a name stands for, and what the first holds."""
+    if detector is not None or config is not None:
+        raise UsageError(
+            f"{name}: a model of the zoo has its own detector and configuration. Leave --detector "
+            f"and --config out; a detector is chosen with {modelzoo.SYNTAX}."
+        )
+    found = modelzoo.fetch(name)
+    weights = replace(load_snapshot(found.snapshot), config=found.config)
+    return found.snapshot, found.detector, weights
 
 
 def _pose_model(snapshot: Path, config: PoseConfig, weights: Snapshot) -> PoseModel:

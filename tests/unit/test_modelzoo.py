@@ -8,6 +8,7 @@ from pathlib import Path, PurePath
 from types import ModuleType
 
 import pytest
+import yaml
 
 from dlc_deploy.config import PoseConfig
 from dlc_deploy.errors import ConfigError, UnavailableError, UsageError
@@ -201,3 +202,52 @@ def test_a_configuration_that_is_not_known_is_refused():
             superanimal_config(*names, 1)
     with pytest.raises(ConfigError, match="detector_type"):
         superanimal_config(QUADRUPED, "resnet_50", "yolo", 1)
+
+
+@pytest.fixture
+def made_snapshots(library, monkeypatch):
+    """The downloader gives snapshots in the zoo's layout: ``model`` and ``metadata``."""
+    torch = pytest.importorskip("torch")
+    from dlc_deploy.training.models import PoseModel
+    from dlc_deploy.training.models.detectors import DETECTORS
+
+    config = superanimal_config(QUADRUPED, "rtmpose_s", "ssdlite", 1)
+    modules = {
+        f"{QUADRUPED}_rtmpose_s": PoseModel.build(config["model"], pretrained_backbone=False),
+        f"{QUADRUPED}_ssdlite": DETECTORS.build(config["detector"]["model"], pretrained=False),
+    }
+
+    def download(model_name, target_dir):
+        content = {"model": modules[model_name].state_dict(), "metadata": {"epoch": 7}}
+        torch.save(content, Path(target_dir) / f"{model_name}.pt")
+
+    monkeypatch.setattr(library, "download_huggingface_model", download)
+    return modules
+
+
+@pytest.mark.torch
+def test_a_model_of_the_zoo_is_loaded_with_its_weights_and_its_configuration(made_snapshots):
+    from dlc_deploy.exporters.source import load_source
+
+    source = load_source(Path(f"modelzoo:{QUADRUPED}/rtmpose_s+ssdlite"))
+    assert source.snapshot.name == f"{QUADRUPED}_rtmpose_s.pt"
+    assert source.detector_snapshot.name == f"{QUADRUPED}_ssdlite.pt"
+    loaded = {source.snapshot.stem: source.model, source.detector_snapshot.stem: source.detector}
+    for name, module in loaded.items():
+        weights = module.state_dict()
+        assert weights.keys() == made_snapshots[name].state_dict().keys()
+        for key, value in made_snapshots[name].state_dict().items():
+            assert (weights[key] == value).all()
+    assert len(source.config.metadata.bodyparts) == 39
+    assert PoseConfig.from_mapping(yaml.safe_load(source.config_text), source="") == source.config
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("option", ["detector", "config"])
+def test_what_the_zoo_gives_is_not_to_be_given_again(library, option):
+    pytest.importorskip("torch")
+    from dlc_deploy.exporters.source import load_source
+
+    with pytest.raises(UsageError, match=r"its own detector and configuration"):
+        load_source(Path(f"modelzoo:{QUADRUPED}"), **{option: Path("other")})
+    assert not library.downloads
