@@ -43,6 +43,11 @@ class Normal(BaseWeightInitializer):
 
 
 @WEIGHT_INIT.register_module
+class Dekr(Normal):
+    """What DeepLabCut draws for DEKR's head: normally distributed, batch norms included."""
+
+
+@WEIGHT_INIT.register_module
 class Rtmpose(BaseWeightInitializer):
     """As RTMPose's head: convolutions 0.001, linear layers 0.01, batch norms 1."""
 
@@ -61,7 +66,7 @@ class Rtmpose(BaseWeightInitializer):
 def build_weight_init(
     cfg: str | Mapping[str, Any] | BaseWeightInitializer | None,
 ) -> BaseWeightInitializer | None:
-    """An initialiser from its name ("normal", "RTMPose"), its configuration, or itself."""
+    """An initialiser from its name ("normal", "dekr", "RTMPose"), its configuration, or itself."""
     if cfg is None or isinstance(cfg, BaseWeightInitializer):
         return cfg
     if isinstance(cfg, str):

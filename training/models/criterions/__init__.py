@@ -2,6 +2,7 @@
 
 from .aggregators import WeightedLossAggregator
 from .base import CRITERIONS, LOSS_AGGREGATORS, BaseCriterion, BaseLossAggregator
+from .dekr import DEKRHeatmapLoss, DEKROffsetLoss
 from .kl_discrete import KLDiscreteLoss
 from .weighted import WeightedBCECriterion, WeightedHuberCriterion, WeightedMSECriterion
 
@@ -10,6 +11,8 @@ __all__ = [
     "LOSS_AGGREGATORS",
     "BaseCriterion",
     "BaseLossAggregator",
+    "DEKRHeatmapLoss",
+    "DEKROffsetLoss",
     "KLDiscreteLoss",
     "WeightedBCECriterion",
     "WeightedHuberCriterion",
