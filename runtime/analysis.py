@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial as bind
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from dlc_deploy.errors import UsageError, VideoError
 from dlc_deploy.poses import Poses
 
 from .batches import Account, Batch, batches
+from .conditions import ConditionsFile, read_conditions
 from .estimator import Estimator
 from .outputs.files import (
     ResultFiles,
@@ -31,6 +33,8 @@ from .outputs.files import (
 from .outputs.labeled_video import LabeledVideoWriter
 from .outputs.report import RunReport, StageFacts, VideoFacts
 from .outputs.track import Track, assemble
+from .pipelines import Step
+from .pipelines.conditional_top_down import Conditioned
 from .pipelines.stream import Stage, Stream
 from .video.reader import VideoInfo, VideoReader
 
@@ -51,6 +55,7 @@ def analyze_video(
     labeled_video: bool = False,
     pcutoff: float = 0.6,
     overwrite: bool = False,
+    conditions: str | Path | None = None,
     progress: Progress = lambda done, total: None,
 ) -> RunReport:
     """Analyse a video and write DeepLabCut's files.
@@ -69,13 +74,17 @@ def analyze_video(
         labeled_video: write an ``.mp4`` with the keypoints drawn on it.
         pcutoff: keypoints with a lower score are not drawn.
         overwrite: replace existing results.
+        conditions: a file with the poses of this video's frames that a conditional top-down bundle
+            is to refine (see :mod:`dlc_deploy.runtime.conditions`); found by its conditions model
+            when None.
         progress: told how far it is.
 
     Returns:
         The run report, as it is written beside the results.
 
     Raises:
-        UsageError: a batch without frames, or frames before the first.
+        UsageError: a batch without frames, frames before the first, conditions for a bundle that
+            takes none, or none for one that needs them.
         VideoError: not a video, or no frame in the range.
         InputError: results exist already, or the folder cannot be written.
         OutputError: the disk is full; nothing half-written is left.
@@ -87,6 +96,7 @@ def analyze_video(
     batch = estimator.parallelism.batch if batch is None else batch
     if batch < 1:
         raise UsageError(f"Expected a batch of 1 frame or more, got {batch}.")
+    route = _Route.through(estimator, None if conditions is None else Path(conditions))
     with VideoReader(video, start=start, stop=stop) as reader:
         folder = Path(output) if output is not None else video.parent
         files = ResultFiles.of(
@@ -98,29 +108,60 @@ def analyze_video(
         )
         files.refuse_existing(overwrite=overwrite)
         prepare_folder(folder)
-        run = _Run(estimator, reader, batch, progress)
+        run = _Run(estimator, route, reader, batch, progress)
         with removed_on_error(files.paths()):
             with _labeler(files.labeled_video, reader.info, estimator, pcutoff) as write:
                 track = run.track(start, write)
             return write_results(files, track, run.report(track))
 
 
+@dataclass(frozen=True, slots=True)
+class _Route:
+    """The steps that a batch takes, and the file whose poses it takes along."""
+
+    steps: tuple[Step, ...]
+    conditions: ConditionsFile | None = None
+
+    @classmethod
+    def through(cls, estimator: Estimator, conditions: Path | None) -> _Route:
+        if conditions is None:
+            return cls(estimator.pipeline.steps)
+        steps = estimator.refiner.refining_steps
+        return cls(steps, read_conditions(conditions, estimator.bundle.manifest.bodyparts))
+
+    def begin(self, batch: Batch) -> Batch:
+        if self.conditions is None:
+            return batch
+        return batch.with_value(Conditioned(batch.frames, self.conditions.at(batch.indices)))
+
+    def warnings(self, track: Track) -> tuple[str, ...]:
+        frames = range(track.start, track.start + len(track))
+        unknown = 0 if self.conditions is None else len(self.conditions.unknown(frames))
+        if not unknown:
+            return ()
+        return (f"{unknown} of {len(frames)} frames have no entry in the file of conditions",)
+
+
 class _Run:
     """One pass over one video."""
 
     def __init__(
-        self, estimator: Estimator, reader: VideoReader, batch: int, progress: Progress
+        self,
+        estimator: Estimator,
+        route: _Route,
+        reader: VideoReader,
+        batch: int,
+        progress: Progress,
     ) -> None:
         self._estimator, self._reader, self._batch = estimator, reader, batch
+        self._route = route
         self._progress = progress
         self._account = Account()
         self._ahead = _frames_ahead(reader)
         self._began = time.perf_counter()
         workers = estimator.parallelism.workers
-        stages = [
-            Stage(name, bind(_through, step), workers) for name, step in estimator.pipeline.steps
-        ]
-        source = batches(reader, batch, self._account)
+        stages = [Stage(name, bind(_through, step), workers) for name, step in route.steps]
+        source = map(route.begin, batches(reader, batch, self._account))
         # One batch for each worker, one that waits, and one that is being read.
         self._stream = Stream(source, stages, depth=workers + 2)
 
@@ -169,8 +210,15 @@ class _Run:
             },
             wall_seconds=round(self._seconds, 4),
             frames_per_second=round(analyzed / self._seconds, 2),
-            warnings=_warnings(self._ahead, account.seen),
+            conditions=self._conditions(),
+            warnings=_warnings(self._ahead, account.seen) + self._route.warnings(track),
         )
+
+    def _conditions(self) -> str | None:
+        if self._route.conditions is not None:
+            return self._route.conditions.path.name
+        other = self._estimator.conditions
+        return None if other is None else other.manifest.fingerprint
 
 
 def _through(step: Callable[[Any], Any], batch: Batch) -> Batch:

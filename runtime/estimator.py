@@ -16,7 +16,7 @@ from dlc_deploy.poses import Poses
 
 from .engines import open_engine
 from .parallel import Parallelism
-from .pipelines import Pipeline, build_pipeline, run_steps
+from .pipelines import ConditionalTopDown, Pipeline, build_pipeline, run_steps
 
 
 class Estimator:
@@ -26,6 +26,8 @@ class Estimator:
 
     Attributes:
         bundle: what was loaded.
+        conditions: the bundle that finds the poses which a conditional top-down bundle refines, or
+            None: then its own model does, where it has one.
         device: ``cpu`` or ``cuda:N``.
         max_individuals: animals looked for in a frame.
         parallelism: how the cores are used.
@@ -40,15 +42,20 @@ class Estimator:
         engine: EngineName,
         max_individuals: int | None,
         parallelism: Parallelism,
+        conditions: Bundle | None = None,
     ) -> None:
-        self.bundle = bundle
+        if conditions is not None:
+            _require_same_animals(bundle, conditions)
+        self.bundle, self.conditions = bundle, conditions
         self.parallelism = parallelism
         self.max_individuals = _individuals(bundle.manifest, max_individuals)
 
         def open_graph(graph: Path) -> Engine:
             return open_engine(graph, name=engine, device=device, threads=parallelism.threads)
 
-        self.pipeline: Pipeline = build_pipeline(bundle, open_graph, self.max_individuals)
+        self.pipeline: Pipeline = build_pipeline(
+            bundle, open_graph, self.max_individuals, conditions
+        )
         self.device = self.pipeline.engines["pose"].device
 
     def __repr__(self) -> str:
@@ -60,17 +67,31 @@ class Estimator:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __call__(self, frames: NDArray[np.uint8]) -> Poses:
+    @property
+    def refiner(self) -> ConditionalTopDown:
+        """The pipeline of a conditional top-down bundle.
+
+        Raises:
+            UsageError: the bundle is of another kind.
+        """
+        if not isinstance(self.pipeline, ConditionalTopDown):
+            raise _takes_no_conditions(self.bundle)
+        return self.pipeline
+
+    def __call__(self, frames: NDArray[np.uint8], conditions: Poses | None = None) -> Poses:
         """Poses of frames.
 
         Args:
             frames: uint8 [N, H, W, 3] RGB; one frame [H, W, 3] is taken as N = 1.
+            conditions: poses in these frames for a conditional top-down bundle to refine; found by
+                its conditions model when None.
 
         Returns:
             Poses in pixels of the frames.
 
         Raises:
-            ValueError: frames of another dtype or shape.
+            ValueError: frames of another dtype or shape, or conditions of other frames.
+            UsageError: conditions for a bundle that takes none, or none for one that needs them.
         """
         if frames.ndim == 3:
             frames = frames[None]
@@ -81,6 +102,8 @@ class Estimator:
             )
         if 0 in frames.shape:
             raise ValueError(f"Expected at least one frame and one pixel, got {frames.shape}.")
+        if conditions is not None:
+            return self.refiner.refine(frames, conditions)
         return run_steps(self.pipeline, frames)
 
     def close(self) -> None:
@@ -96,6 +119,7 @@ def load(
     engine: EngineName = "auto",
     max_individuals: int | None = None,
     parallelism: Parallelism | None = None,
+    conditions: str | Path | Bundle | None = None,
 ) -> Estimator:
     """Load a bundle.
 
@@ -106,19 +130,44 @@ def load(
         max_individuals: animals to look for; the bundle's own number when None.
         parallelism: by default one batch on all cores, which answers soonest; see
             :meth:`Parallelism.for_throughput` for videos.
+        conditions: a bundle of the same bodyparts whose poses a conditional top-down bundle
+            refines; the bundle's own conditions model when None.
 
     Raises:
         BundleError: no bundle, or a damaged one.
         UnavailableError: the engine or device is not on this machine.
-        UsageError: more individuals than the bundle was exported for.
+        UsageError: more individuals than the bundle was exported for, or conditions that do not
+            fit it.
     """
-    opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
     return Estimator(
-        opened,
+        _opened(bundle),
         device=device,
         engine=engine,
         max_individuals=max_individuals,
         parallelism=parallelism or Parallelism.for_latency(),
+        conditions=None if conditions is None else _opened(conditions),
+    )
+
+
+def _opened(bundle: str | Path | Bundle) -> Bundle:
+    return bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
+
+
+def _require_same_animals(bundle: Bundle, conditions: Bundle) -> None:
+    if bundle.manifest.method != "ctd":
+        raise _takes_no_conditions(bundle)
+    expected, got = bundle.manifest.bodyparts, conditions.manifest.bodyparts
+    if expected != got:
+        raise UsageError(
+            f"{conditions.path}: expected a bundle with the bodyparts of {bundle.path}, "
+            f"{list(expected)}, got {list(got)}."
+        )
+
+
+def _takes_no_conditions(bundle: Bundle) -> UsageError:
+    return UsageError(
+        f"{bundle.path}: expected a conditional top-down bundle (method ctd) to give conditions "
+        f"to, got one of method {bundle.manifest.method}. Leave the conditions out."
     )
 
 

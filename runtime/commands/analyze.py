@@ -34,6 +34,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--frames", type=_frames, metavar="A:B", help="only frames A to B-1 (default: all)"
     )
     parser.add_argument("--max-individuals", type=_positive, metavar="N")
+    parser.add_argument(
+        "--conditions",
+        type=Path,
+        metavar="FILE|BUNDLE",
+        help="poses for a conditional top-down bundle to refine: a .h5, .json or "
+        "_assemblies.pickle of the video, or a bundle that finds them (default: the bundle's own "
+        "conditions model)",
+    )
     parser.add_argument("--csv", action="store_true", help="write a .csv too")
     parser.add_argument("--labeled-video", action="store_true", help="write a labelled .mp4 too")
     parser.add_argument("--pcutoff", type=float, default=0.6, help="of the labelled video")
@@ -47,12 +55,14 @@ def run(arguments: argparse.Namespace) -> int:
     from dlc_deploy.runtime.parallel import Parallelism
 
     _refuse_same_results(arguments.videos, arguments.output)
+    finder = arguments.conditions if _is_bundle(arguments) else None
     with load(
         arguments.bundle,
         device=arguments.device,
         engine=arguments.engine,
         max_individuals=arguments.max_individuals,
         parallelism=Parallelism.for_throughput(arguments.device),
+        conditions=finder,
     ) as estimator:
         refused = []
         for video in arguments.videos:
@@ -72,6 +82,19 @@ def run(arguments: argparse.Namespace) -> int:
             f"above: {', '.join(refused)}. The results of the others are whole."
         )
     return 0
+
+
+def _is_bundle(arguments: argparse.Namespace) -> bool:
+    """Whether ``--conditions`` names a bundle; a file is of one video only."""
+    path, videos = arguments.conditions, arguments.videos
+    if path is None or path.is_dir():
+        return path is not None
+    if len(videos) > 1:
+        raise UsageError(
+            f"Expected one video with the conditions of {path}, got {len(videos)}: a file holds "
+            "the poses of one video. Analyse them one by one, or give a bundle."
+        )
+    return False
 
 
 def _refuse_same_results(videos: list[Path], output: Path | None) -> None:
@@ -102,6 +125,7 @@ def _analyze(arguments: argparse.Namespace, estimator: Estimator, video: Path) -
             labeled_video=arguments.labeled_video,
             pcutoff=arguments.pcutoff,
             overwrite=arguments.overwrite,
+            conditions=None if _is_bundle(arguments) else arguments.conditions,
             progress=progress,
         )
 

@@ -38,6 +38,8 @@ class RunReport(Value):
 
     Attributes:
         bundle: fingerprint of the bundle.
+        conditions: what gave the poses that a conditional top-down bundle refined: name of the
+            file, fingerprint of the other bundle, or None for the bundle's own model.
         engines: what executed each graph.
         frames_range: first frame, and the one after the last.
         frames_in_container: what the header promises, or None.
@@ -53,6 +55,7 @@ class RunReport(Value):
     bundle: str
     versions: dict[str, str]
     device: str
+    conditions: str | None = None
     engines: dict[str, str]
     batch: int
     max_individuals: int
