@@ -89,7 +89,7 @@ class Transformer(BaseNeck):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """See the class."""
         patches = self.patch_to_embedding(self._patches(x))
-        keypoints = self.keypoint_token.expand(len(x), -1, -1)
+        keypoints = self.keypoint_token.expand(x.shape[0], -1, -1)
         ahead = 0 if self.pos_embedding_type == "learnable" else self.num_keypoints
         position = functional.pad(self.pos_embedding, (0, 0, ahead, 0))
         tokens = self.dropout(torch.cat([keypoints, patches], dim=1) + position)
