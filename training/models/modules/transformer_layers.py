@@ -20,9 +20,7 @@ class Attention(nn.Module):
     def __init__(self, dim: int, heads: int, dropout: float = 0.0) -> None:
         super().__init__()
         if dim % heads:
-            raise ConfigError(
-                f"Attention: expected dim to be a multiple of heads, {dim} % {heads}."
-            )
+            raise ConfigError(f"Expected dim to be a multiple of heads, got {dim} and {heads}.")
         self.heads = heads
         self.scale = (dim // heads) ** -0.5
         self.to_qkv = nn.Linear(dim, 3 * dim, bias=False)
