@@ -8,13 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from dlc_deploy.grouping import PafGrouping
 
@@ -32,7 +29,8 @@ class Links:
     Attributes:
         source, target: int64 [L]; nodes.
         affinity: float32 [L].
-        component: int64 [K * P]; nodes that are linked, also by way of others, have one number.
+        component: int64 [K * P]; for each node the first one that it is linked with, also by way of
+            others.
     """
 
     source: Index
@@ -62,7 +60,7 @@ def best_links(grouping: PafGrouping, peaks: Float, affinities: Float) -> list[L
     target = target_part[edge] * places + column
     nodes = bodyparts * places
     component = _components(frame * nodes + source, frame * nodes + target, frames * nodes)
-    component = component.reshape(frames, nodes)
+    component = component.reshape(frames, nodes) - nodes * np.arange(frames)[:, None]
     affinity = affinities[linked]
     bounds = np.searchsorted(frame, np.arange(frames + 1)).tolist()
     parts = [slice(first, last) for first, last in pairwise(bounds)]
@@ -105,6 +103,12 @@ def _matched(affinities: Float, sources: Mask, targets: Mask, min_affinity: floa
 
 
 def _components(source: Index, target: Index, nodes: int) -> Index:
-    """The number of each node's connected component."""
-    graph = coo_array((np.ones(len(source), bool), (source, target)), shape=(nodes, nodes))
-    return cast(Index, connected_components(graph, directed=False)[1].astype(np.int64))
+    """For each node, the first of all nodes that it is linked with, also by way of others."""
+    first = np.arange(nodes)
+    while True:
+        ends = np.minimum(first[source], first[target])
+        if (ends == first[source]).all() and (ends == first[target]).all():
+            return first
+        np.minimum.at(first, source, ends)
+        np.minimum.at(first, target, ends)
+        first = first[first]
