@@ -1,8 +1,20 @@
 """Images to features."""
 
 from .base import BACKBONES, BaseBackbone
+from .cond_prenet import CondPreNet
 from .cspnext import CSPNeXt
+from .dlcrnet import DLCRNet
 from .hrnet import HRNet
+from .hrnet_coam import HRNetCoAM
 from .resnet import ResNet
 
-__all__ = ["BACKBONES", "BaseBackbone", "CSPNeXt", "HRNet", "ResNet"]
+__all__ = [
+    "BACKBONES",
+    "BaseBackbone",
+    "CSPNeXt",
+    "CondPreNet",
+    "DLCRNet",
+    "HRNet",
+    "HRNetCoAM",
+    "ResNet",
+]
