@@ -147,13 +147,12 @@ def _poses(poses: Any, frame: int, bodyparts: list[str]) -> Values:
     try:
         values = np.asarray(poses, np.float32)
     except (ValueError, TypeError):
-        values = np.empty(0, np.float32)
-        poses = [poses]
-    if len(poses) == 0:
+        values = None
+    if values is not None and values.shape == (0,):
         return np.empty((0, *shape), np.float32)
-    if values.shape != (len(values), *shape):
+    if values is None or values.shape[1:] != shape:
         raise InputError(
             f"expected poses of {len(bodyparts)} keypoints with x, y and score in frame {frame}, "
-            f"got {list(values.shape) if values.size else poses!r:.80}."
+            f"got {'something else' if values is None else list(values.shape)}."
         )
     return values

@@ -14,8 +14,14 @@ import av
 import numpy as np
 
 from dlc_deploy.bundle import CONFIG, GOLDEN, MANIFEST, PARITY, Bundle, Golden, sha256
-from dlc_deploy.manifest import DetectorGraph, Manifest, Origin, PoseGraph
-from dlc_deploy.preprocessing import CropPreprocessing, FramePreprocessing, Normalization
+from dlc_deploy.manifest import ConditionsModel, DetectorGraph, Manifest, Origin, PoseGraph
+from dlc_deploy.poses import Poses
+from dlc_deploy.preprocessing import (
+    ConditionPreprocessing,
+    CropPreprocessing,
+    FramePreprocessing,
+    Normalization,
+)
 from dlc_deploy.runtime.estimator import Estimator
 from dlc_deploy.runtime.parallel import Parallelism
 
@@ -26,22 +32,41 @@ BOXES = (12.0, 20.0)
 """Half the side of the best box and of the second one, both around the dot."""
 
 
-def write_bundle(folder: Path, *, top_down: bool = False, individuals: int = 1) -> Path:
-    """A whole bundle; the golden frame is a dot at (30, 20), found by the graph itself."""
+def write_bundle(
+    folder: Path,
+    *,
+    top_down: bool = False,
+    individuals: int = 1,
+    conditional: bool = False,
+    finder: bool = True,
+) -> Path:
+    """A whole bundle; the golden frame is a dot at (30, 20), found by the graph itself.
+
+    A conditional one keeps the tail where the condition has it, and has a model that finds
+    conditions if it has a ``finder``.
+    """
     folder.mkdir(parents=True)
     size = (CROP, CROP) if top_down else None
-    (folder / "pose.onnx").write_bytes(pose_graph(size))
+    (folder / "pose.onnx").write_bytes(refining_graph() if conditional else pose_graph(size))
+    if conditional and finder:
+        (folder / "conditions.onnx").write_bytes(pose_graph())
     if top_down:
         (folder / "detector.onnx").write_bytes(detector_graph())
     (folder / CONFIG).write_text("net_type: tiny\n", encoding="utf-8")
     parity = {"graphs": {"pose": {"points": 2, "px_max": 0.0}}}
     (folder / PARITY).write_text(json.dumps(parity), encoding="utf-8")
-    bundle = Bundle(folder, _manifest(top_down, individuals))
+    manifest = _manifest(top_down, individuals)
+    if conditional:
+        manifest = _conditional(manifest, finder)
+    bundle = Bundle(folder, manifest)
     golden = frame((30, 20), 64, 48)[None]
     plan = Parallelism(workers=1, threads=1)
     options = dict(device="cpu", engine="auto", max_individuals=None, parallelism=plan)
+    known = None
+    if conditional and not finder:
+        known = Poses(np.float32([[[[30, 20], [34, 22]]]]), np.ones((1, 1, 2), np.float32))
     with Estimator(bundle, **options) as estimator:
-        Golden(golden, estimator(golden)).save(folder / GOLDEN)
+        Golden(golden, estimator(golden, known)).save(folder / GOLDEN)
     return seal(folder, bundle.manifest)
 
 
@@ -115,6 +140,20 @@ def _manifest(top_down: bool, individuals: int) -> Manifest:
     )
 
 
+def _conditional(manifest: Manifest, finder: bool) -> Manifest:
+    graph = dict(precision="fp32", normalization=Normalization(kind="none"))
+    pose = PoseGraph(
+        file="pose.onnx",
+        size=(CROP, CROP),
+        crop=CropPreprocessing(height=CROP, width=CROP, with_context=False),
+        condition=ConditionPreprocessing(bbox_margin=10),
+        **graph,
+    )
+    found = PoseGraph(file="conditions.onnx", size=None, frame=FramePreprocessing(), **graph)
+    model = ConditionsModel(net_type="tiny", pose=found) if finder else None
+    return manifest.model_copy(update={"method": "ctd", "pose": pose, "conditions": model})
+
+
 # The graphs, in the fields of onnx.proto3.
 
 
@@ -130,6 +169,25 @@ def pose_graph(size: tuple[int, int] | None = None, batch: int | str = "N") -> b
     ]
     constants = _CONSTANTS | {"tail": tail, "of_both": np.ones((1, 2, 1), np.float32)}
     return _model(nodes, constants, size, {"poses": (batch, 1, 2, 3)}, batch)
+
+
+def refining_graph() -> bytes:
+    """An ONNX model: crops and conditions float32 [N, 2, 3] to poses float32 [N, 1, 2, 3]."""
+    nodes = [
+        *_find_dot(),
+        _node("Gather", ["conditions", "one"], "tail", axis=1),  # [N, 1, 3]
+        _node("Gather", ["tail", "first_two"], "tail_xy", axis=2),
+        _node("Concat", ["xy", "tail_xy"], "points", axis=1),
+        _node("Mul", ["brightest", "of_both"], "scores"),
+        _node("Concat", ["points", "scores"], "triples", axis=2),
+        _node("Unsqueeze", ["triples", "one"], "poses"),
+    ]
+    constants = _CONSTANTS | {
+        "first_two": np.int64([0, 1]),
+        "of_both": np.ones((1, 2, 1), np.float32),
+    }
+    given = _value("conditions", 1, ("N", 2, 3))
+    return _model(nodes, constants, (CROP, CROP), {"poses": ("N", 1, 2, 3)}, "N", given)
 
 
 def detector_graph() -> bytes:
@@ -195,6 +253,7 @@ def _model(
     size: tuple[int, int] | None,
     outputs: dict[str, tuple[int | str, ...]],
     batch: int | str,
+    *more_inputs: bytes,
 ) -> bytes:
     images = _value("images", 2, (batch, *(size or ("H", "W")), 3))
     graph = b"".join(
@@ -202,7 +261,7 @@ def _model(
             *(_field(1, node) for node in nodes),
             _field(2, "dot"),
             *(_field(5, _tensor(name, value)) for name, value in constants.items()),
-            _field(11, images),
+            *(_field(11, value) for value in (images, *more_inputs)),
             *(_field(12, _value(name, 1, shape)) for name, shape in outputs.items()),
         ]
     )

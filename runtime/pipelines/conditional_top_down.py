@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 Images = NDArray[np.uint8]
 Float = NDArray[np.float32]
+Steps = tuple[tuple[str, Callable[[Any], Any]], ...]
 _MIN_AREA = 1.0
 
 
@@ -85,8 +86,8 @@ class ConditionalTopDown:
         }
 
     @property
-    def steps(self) -> tuple[tuple[str, Callable[[Any], Any]], ...]:
-        """See :class:`dlc_deploy.runtime.pipelines.Pipeline`.
+    def finding_steps(self) -> Steps:
+        """The steps from frames to the conditions in them.
 
         Raises:
             UsageError: nothing finds conditions.
@@ -97,18 +98,35 @@ class ConditionalTopDown:
                 "finds any. Give them with --conditions: a bundle of a bottom-up model of the same "
                 "bodyparts, or a file of its poses; or export the model with its conditions."
             )
-        first, *others = self._conditions.steps
+        return self._conditions.steps
+
+    @property
+    def steps(self) -> Steps:
+        """See :class:`dlc_deploy.runtime.pipelines.Pipeline`.
+
+        Raises:
+            UsageError: nothing finds conditions.
+        """
+        (first, begin), *others = self.finding_steps
         return (
-            (f"conditions {first[0]}", lambda frames: (frames, first[1](frames))),
+            (f"conditions {first}", lambda frames: (frames, begin(frames))),
             *((f"conditions {name}", _beside_frames(step)) for name, step in others),
             ("crop", lambda found: self.crop(Conditioned(*found))),
             ("pose", self.estimate),
         )
 
     @property
-    def refining_steps(self) -> tuple[tuple[str, Callable[[Any], Any]], ...]:
+    def refining_steps(self) -> Steps:
         """The steps where conditions are known; the first takes :class:`Conditioned`."""
         return ("crop", self.crop), ("pose", self.estimate)
+
+    def find(self, frames: Images) -> Poses:
+        """The poses that are to be refined, in pixels of the frames."""
+        value: Any = frames
+        for _, step in self.finding_steps:
+            value = step(value)
+        conditions: Poses = value
+        return conditions
 
     def refine(self, frames: Images, conditions: Poses) -> Poses:
         """Poses of animals whose poses are roughly known, without a conditions model."""
