@@ -139,7 +139,7 @@ def _record_golden(
     source: Source, plan: Plan, references: dict[str, Recorder], samples: Samples
 ) -> Golden:
     """Run all samples through the reference; the first is the golden frame."""
-    pipeline = connect(_draft(source, plan), references, plan.individuals)
+    pipeline = connect(draft_manifest(source, plan), references, plan.individuals)
     poses = [run_steps(pipeline, frame[None]) for frame in samples.frames]
     return Golden(samples.frames[0][None], poses[0])
 
@@ -167,8 +167,8 @@ def _judge(
     return parity
 
 
-def _draft(source: Source, plan: Plan) -> Manifest:
-    """The manifest but for the files, which are not all there yet."""
+def draft_manifest(source: Source, plan: Plan) -> Manifest:
+    """The manifest but for the files of the bundle, which are not all there yet."""
     metadata = source.config.metadata
     origin = origin_of(source.snapshot, source.detector_snapshot)
     return Manifest(
@@ -198,7 +198,7 @@ def _names(known: list[str], count: int) -> tuple[str, ...]:
 
 def _manifest(source: Source, plan: Plan, build: Path) -> Manifest:
     files = {path.name: sha256(path) for path in sorted(build.iterdir())}
-    return _draft(source, plan).model_copy(update={"files": files}).sealed()
+    return draft_manifest(source, plan).model_copy(update={"files": files}).sealed()
 
 
 @contextlib.contextmanager

@@ -11,17 +11,38 @@ import numpy as np
 
 from tests.reference import REFERENCE
 
-POSE_MODELS = (
+SINGLE_ANIMAL = (
     "resnet_50",
     "resnet_101",
     "hrnet_w18",
+    "hrnet_w32",
     "cspnext_s",
+    "dekr_w18_single",
+)
+SEVERAL_ANIMALS = (
+    "resnet_50_paf",
+    "resnet_50_paf_identity",
+    "resnet_50_paf_unique",
+    "cspnext_s_paf",
+    "hrnet_w18_paf_identity_unique",
+    "dlcrnet_stride16_ms5",
+    "dlcrnet_stride16_ms5_identity",
+    "dlcrnet_stride32_ms5",
+    "dekr_w18",
+    "dekr_w18_identity",
+    "dekr_w18_unique",
+)
+TOP_DOWN = (
     "rtmpose_s",
+    "rtmpose_s_multi",
     "top_down_resnet_50",
     "top_down_hrnet_w18",
     "top_down_cspnext_s",
+    "animaltokenpose_base",
 )
-"""The families whose pose models can be built and exported."""
+CONDITIONAL = ("ctd_coam_w32", "ctd_prenet_hrnet_w32", "ctd_prenet_rtmpose_s")
+POSE_MODELS = (*SINGLE_ANIMAL, *SEVERAL_ANIMALS, *TOP_DOWN, *CONDITIONAL)
+DETECTORS = ("ssdlite", "fasterrcnn_mobilenet_v3_large_fpn", "fasterrcnn_resnet50_fpn_v2")
 KEPT = ("pos_embedding", "regular_matrix")
 
 

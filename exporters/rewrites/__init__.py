@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from torch import nn
 
-from . import deform_conv, group_norm
+from . import deform_conv
 
-REWRITES = {"group_norm": group_norm.rewrite, "deform_conv": deform_conv.rewrite}
+REWRITES = {"deform_conv": deform_conv.rewrite}
 
 
 def rewrite_operators(module: nn.Module) -> dict[str, int]:

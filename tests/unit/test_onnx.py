@@ -18,7 +18,6 @@ from dlc_deploy.exporters.onnx import (  # noqa: E402
     _check,
     write_onnx,
 )
-from dlc_deploy.exporters.rewrites import rewrite_operators  # noqa: E402
 from dlc_deploy.preprocessing import Normalization  # noqa: E402
 from dlc_deploy.runtime.engines import open_engine  # noqa: E402
 from tests import small  # noqa: E402
@@ -39,9 +38,7 @@ def drawn(*shape):
 def free(tmp_path_factory):
     """A pose graph of free sizes: as it is in PyTorch, its file, and an engine on it."""
     path = tmp_path_factory.mktemp("free") / "pose.onnx"
-    exported = pose_graph()
-    assert rewrite_operators(exported)["group_norm"] == 1
-    write_onnx(exported, path, size=FREE, outputs=("poses",))
+    write_onnx(pose_graph(), path, size=FREE, outputs=("poses",))
     engine = open_engine(path)
     yield pose_graph(), path, engine
     engine.close()
