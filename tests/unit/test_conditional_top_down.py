@@ -249,8 +249,9 @@ def test_an_estimator_refines_what_another_bundle_finds(made):
         np.testing.assert_allclose(found.xy[0, 0], [(40, 30), np.add((40, 30), TAIL)], atol=0.5)
 
 
-def test_all_engines_are_named_and_closed(made):
-    with dlc_deploy.load(made / "bare", conditions=made / "detecting") as pose:
+@pytest.mark.parametrize("bundle", ["bare", "refiner"])
+def test_all_engines_are_named_and_closed(made, bundle):
+    with dlc_deploy.load(made / bundle, conditions=made / "detecting") as pose:
         engines = pose.pipeline.engines
         assert set(engines) == {"pose", "conditions", "conditions_detector"}
         assert np.isfinite(pose(frame((40, 30), 96, 64)).xy).all()
