@@ -315,3 +315,34 @@ def test_scalars_are_read_as_deeplabcut_reads_them(tmp_path, text, value):
     (tmp_path / "config.yaml").write_text(f"a: {text}")
     read = read_config_as_dict(tmp_path / "config.yaml")["a"]
     assert read == value and type(read) is type(value)
+
+
+@pytest.mark.slow
+@pytest.mark.torch
+@pytest.mark.parametrize("net_type", METHODS)
+def test_every_configuration_builds_a_network_whose_parts_fit(net_type):
+    """On the meta device: shapes only, no numbers."""
+    torch = pytest.importorskip("torch")
+    from dlc_deploy.training.models import PoseModel
+
+    extras = {"uniquebodyparts": CORNERS, "identity": True} if METHODS[net_type] == "bu" else {}
+    config = made(net_type, multi_animal(**extras))
+    with torch.device("meta"):
+        model = PoseModel.build(config["model"], pretrained_backbone=False).eval()
+        height, width = image_size(config)
+        given = {"cond_kpts": torch.zeros(1, 1, len(BODYPARTS), 3)}
+        images = torch.zeros(1, 3, height, width)
+        outputs = model(images, **given) if METHODS[net_type] == "ctd" else model(images)
+    assert list(outputs) == list(config["model"]["heads"])
+    names = {"bodypart": len(BODYPARTS), "unique_bodypart": len(CORNERS), "identity": len(MICE)}
+    for head, keypoints in names.items():
+        for name in {"heatmap", "x", "y"} & set(outputs.get(head, {})):
+            centres = 1 if config["with_center_keypoints"] and head == "bodypart" else 0
+            assert outputs[head][name].shape[:2] == (1, keypoints + centres)
+
+
+def image_size(config):
+    """(height, width) that a network is made for, which is not always what its data are cut to."""
+    model = config["model"]
+    width, height = model["heads"]["bodypart"].get("input_size", (256, 256))
+    return model["backbone"].get("img_size", (height, width))
