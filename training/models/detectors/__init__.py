@@ -1,6 +1,8 @@
 """Where the animals are."""
 
 from .base import DETECTORS, BaseDetector
+from .coco_person import CocoPersonDetector
+from .faster_rcnn import FasterRCNN
 from .ssd import SSDLite
 
-__all__ = ["DETECTORS", "BaseDetector", "SSDLite"]
+__all__ = ["DETECTORS", "BaseDetector", "CocoPersonDetector", "FasterRCNN", "SSDLite"]

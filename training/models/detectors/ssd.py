@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -14,6 +13,8 @@ from torchvision.models.detection.image_list import ImageList
 from dlc_deploy.errors import ConfigError
 
 from .base import DETECTORS, BaseDetector, Detections
+from .boxes import decode_boxes, take
+from .resize import normalized
 from .suppression import greedy_nms
 
 _SIDE = 320
@@ -81,8 +82,8 @@ class SSDLite(BaseDetector):
         )[0]
         scores = outputs["cls_logits"].softmax(-1)[..., 1]
         best, index = scores.topk(min(self.model.topk_candidates, anchors.shape[0]), dim=1)
-        codes = outputs["bbox_regression"].gather(1, index[..., None].expand(-1, -1, 4))
-        boxes = self._boxes(codes, anchors[index]).clamp(0, _SIDE)
+        codes = take(outputs["bbox_regression"], index)
+        boxes = decode_boxes(codes, anchors[index], self.model.box_coder).clamp(0, _SIDE)
         best = torch.where(best > self.model.score_thresh, best, 0)
         boxes, best = greedy_nms(boxes, best, self.model.nms_thresh, detections)
         ratio_x, ratio_y = width / _SIDE, height / _SIDE
@@ -91,24 +92,11 @@ class SSDLite(BaseDetector):
         return scaled, best
 
     def _resized(self, images: Tensor) -> Tensor:
-        mean, std = (
-            torch.tensor(value, device=images.device).view(1, 3, 1, 1)
-            for value in (self.model.transform.image_mean, self.model.transform.image_std)
-        )
-        images = (images - mean) / std
+        images = normalized(images, self.model.transform)
         fits = all(isinstance(side, int) and side == _SIDE for side in images.shape[2:])
         if fits:
             return images
         return functional.interpolate(images, (_SIDE, _SIDE), mode="bilinear", align_corners=False)
-
-    def _boxes(self, codes: Tensor, anchors: Tensor) -> Tensor:
-        """Corners [N, B, 4] of box codes [N, B, 4] relative to anchors [N, B, 4] (corners)."""
-        coder = self.model.box_coder
-        shift, growth = (codes / torch.tensor(coder.weights, device=codes.device)).split(2, dim=-1)
-        side = anchors[..., 2:] - anchors[..., :2]
-        centre = anchors[..., :2] + 0.5 * side + shift * side
-        half = 0.5 * growth.clamp(max=math.log(1000 / 16)).exp() * side
-        return torch.cat([centre - half, centre + half], dim=-1)
 
 
 def _first_class(state: dict[str, Tensor]) -> dict[str, Tensor]:
