@@ -31,7 +31,8 @@ from .random_weights import draw_weights
 ANIMALS, BODYPARTS = 3, 12
 FRAME = (480, 640)
 """Height and width of frames, where a graph takes any."""
-_SMALL = (192, 256)
+COMPARED_SIZE = (192, 256)
+"""Height and width of the images on which weights are made sane and engines are compared."""
 _POSE_OF_DETECTORS = "rtmpose_s"
 _CONDITIONS_SHUFFLE = 1
 
@@ -134,9 +135,12 @@ class RandomModel:
             conditions=self.conditions,
         )
 
-    def inputs(self, count: int, size: tuple[int, int]) -> Arrays:
-        """``count`` drawn images of ``size``, or of the only size that the graph takes."""
-        return drawn_inputs(count, self.size.example if self.size.fixed else size, self.conditions)
+    def inputs(self) -> Arrays:
+        """Some drawn images, of the only size that the graph takes or of a small one."""
+        # Detectors enlarge what they are given.
+        count = 2 if isinstance(self.graph, DetectorGraph) else 4
+        size = self.size.example if self.size.fixed else COMPARED_SIZE
+        return drawn_inputs(count, size, self.conditions)
 
 
 def drawn_inputs(count: int, size: tuple[int, int], conditions: int | None) -> Arrays:
@@ -151,7 +155,7 @@ def drawn_inputs(count: int, size: tuple[int, int], conditions: int | None) -> A
 
 
 def random_model(entry: Entry) -> RandomModel:
-    """The model of a row, with weights that its name decides."""
+    """The model of a row, with weights that its key decides, made sane on its own ``inputs``."""
     source = _source(entry)
     plan = plan_graphs(source, None, None, "fp32")
     size = plan.sizes[DETECTOR if entry.kind == "detector" else POSE]
@@ -164,8 +168,8 @@ def random_model(entry: Entry) -> RandomModel:
         conditions = BODYPARTS if plan.pose.condition else None
     grouping = None if entry.kind == "detector" else plan.pose.grouping
     model = RandomModel(graph.eval(), size, grouping, conditions)
-    inputs = {name: torch.from_numpy(v) for name, v in model.inputs(2, _SMALL).items()}
-    draw_weights(graph.model, lambda: graph(**inputs), seed=zlib.crc32(entry.name.encode()))
+    inputs = {name: torch.from_numpy(v) for name, v in model.inputs().items()}
+    draw_weights(graph.model, lambda: graph(**inputs), seed=zlib.crc32(entry.key.encode()))
     return model
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -36,6 +36,8 @@ _LAST_LAYERS = (
     (r"box_predictor\.(?:cls_score|bbox_pred)$", 1.0),
 )
 """Modules by name, and the standard deviation that their output is given."""
+# Of deformable convolutions: a pixel or two, as in trained models.
+_INNER_LAYERS = ((r"(?:transform_matrix|translation)_conv$", 0.3),)
 _SIGMOID_STD = 1.5
 # So that few of the peaks before the sigmoid pass for animals.
 _PAF_STD, _PAF_SHIFT = 3.0, -9.0
@@ -57,7 +59,14 @@ def draw_weights(model: nn.Module, run: Run, seed: int = 0) -> None:
             if not name.endswith("pos_embedding"):
                 parameter.copy_(_drawn(name, parameter.shape, generator))
         _settle_norms(model, run)
-        _scale_last_layers(model, run)
+        if inner := _named(model, _INNER_LAYERS):
+            _scale(model, inner, run)
+            _settle_norms(model, run)
+        _scale(model, last := dict(_last_layers(model)), run)
+        for name in last:
+            if _makes_peaks_of_affinity_fields(model, name):
+                layer: Any = model.get_submodule(name)
+                layer.bias += _PAF_SHIFT
 
 
 def _drawn(name: str, shape: torch.Size, generator: torch.Generator) -> Tensor:
@@ -81,42 +90,45 @@ def _settle_norms(model: nn.Module, run: Run) -> None:
         run()
 
 
-def _scale_last_layers(model: nn.Module, run: Run) -> None:
+def _scale(model: nn.Module, layers: Mapping[str, float], run: Run) -> None:
+    """Give the outputs of ``layers`` their standard deviations."""
     spread: dict[str, float] = {}
-    layers = dict(_last_layers(model))
 
     def measure(name: str) -> Callable[[Any, Any, Tensor], None]:
         return lambda module, arguments, output: spread.update({name: float(output.std())})
 
-    modules = dict(model.named_modules())
-    with _removed([modules[name].register_forward_hook(measure(name)) for name in layers]):
+    modules = {name: model.get_submodule(name) for name in layers}
+    with _removed([m.register_forward_hook(measure(name)) for name, m in modules.items()]):
         run()
-    for name, std in layers.items():
-        for parameter in modules[name].parameters(recurse=False):
-            parameter *= std / spread[name]
-        if _makes_peaks_of_affinity_fields(model, name):
-            bias: Any = modules[name].bias
-            bias += _PAF_SHIFT
+    for name, module in modules.items():
+        for parameter in module.parameters(recurse=False):
+            parameter.mul_(layers[name] / spread[name])
+
+
+def _named(model: nn.Module, patterns: Sequence[tuple[str, float]]) -> dict[str, float]:
+    """Layers with weights whose names match, and the deviation beside the first that does."""
+    found: dict[str, float] = {}
+    for name, module in model.named_modules():
+        deviations = [std for pattern, std in patterns if re.search(pattern, name)]
+        if deviations and list(module.parameters(recurse=False)):
+            found[name] = deviations[0]
+    return found
 
 
 def _last_layers(model: nn.Module) -> Iterator[tuple[str, float]]:
     """Names of the last layers and the standard deviations of their outputs."""
-    last: dict[str, tuple[str, float]] = {}
-    for name, module in model.named_modules():
-        if not list(module.parameters(recurse=False)):
-            continue
-        for pattern, std in _LAST_LAYERS:
-            if re.search(pattern, name):
-                # Of layers that are numbered in one sequence the later one is the last.
-                sequence = re.sub(r"((?:deconv_layers|mlp_head)\.)\d+$", r"\1", name)
-                last[sequence] = name, std
-                break
+    # Of layers that are numbered in one sequence the later one is the last.
+    last = {
+        re.sub(r"((?:deconv_layers|mlp_head)\.)\d+$", r"\1", name): (name, std)
+        for name, std in _named(model, _LAST_LAYERS).items()
+    }
     for name, std in last.values():
         if _makes_peaks_of_affinity_fields(model, name):
-            std = _PAF_STD
+            yield name, _PAF_STD
         elif re.search(rf"heatmap_head\.{_LAYER}", name) and _sigmoid(model, name):
-            std = _SIGMOID_STD
-        yield name, std
+            yield name, _SIGMOID_STD
+        else:
+            yield name, std
 
 
 def _makes_peaks_of_affinity_fields(model: nn.Module, name: str) -> bool:

@@ -289,3 +289,25 @@ def test_drawn_heads_give_what_trained_ones_do_and_the_seed_decides():
     assert float(first["locref"].std()) == pytest.approx(0.5, rel=1e-3)
     assert torch.equal(first["heatmap"], again["heatmap"])
     assert not torch.equal(first["heatmap"], other["heatmap"])
+
+
+def test_deformable_convolutions_sample_a_pixel_away_or_two():
+    class Deformed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = nn.Conv2d(3, 8, 3, padding=1)
+            self.translation_conv = nn.Conv2d(8, 2, 3)
+            self.bn = nn.BatchNorm2d(2)
+
+        def forward(self, x):
+            return self.bn(self.translation_conv(self.first(x)))
+
+    network = Deformed().eval()
+    images = torch.rand(2, 3, 24, 24, generator=torch.Generator().manual_seed(0)) * 255
+    draw_weights(network, lambda: network(images))
+    with torch.inference_mode():
+        offsets = network.translation_conv(network.first(images))
+    assert float(offsets.std()) == pytest.approx(0.3, rel=1e-3)
+    # The norm behind them has seen the offsets as they are now.
+    mean = offsets.mean((0, 2, 3))
+    torch.testing.assert_close(network.bn.running_mean, mean, rtol=1e-3, atol=1e-5)
