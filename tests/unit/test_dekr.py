@@ -122,8 +122,9 @@ def test_a_keypoint_moves_to_the_nearest_peak_of_its_heatmap_if_it_is_near(most,
     outputs["heatmap"][0, 0] = 0
     outputs["heatmap"][0, 0, 6, 12] = 0.9  # 3 cells to the right
     outputs["heatmap"][0, 0, 6, 10] = 0.6  # nearer, but no peak
+    outputs["heatmap"][0, 0, 6, 9] = 0.3
     options = {"use_heatmap": True, "max_absorb_distance": most}
-    poses = predictor(**options)(STRIDE, outputs)["poses"]
+    poses = predictor(2, **options)(STRIDE, outputs)["poses"]
     assert (poses[0, 0, 0, :2] / STRIDE - 0.5).tolist() == list(cell)
     assert poses[0, 0, 0, 2] == pytest.approx(0.8 * 0.9 if cell == (12, 6) else 0)
 
