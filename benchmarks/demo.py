@@ -226,7 +226,7 @@ def _show(result: dict[str, Any], folder: Path) -> None:
         f"  video     {folder / _VIDEO}, its truth in {folder / _TRUTH}\n"
         f"  snapshot  {folder / result['snapshot']}\n"
         f"  bundle    {folder / _BUNDLE}\n"
-        f"  results   {folder / _RESULTS}: .h5, .csv, _full.pickle, .run.json, and to watch\n"
+        f"  results   {folder / _RESULTS}: .h5, .csv, .pickle, .run.json, and to watch\n"
         f"            {labeled}\n"
         f"next: dlc-analyze {folder / _BUNDLE} VIDEO    another video of this mouse\n"
         "      dlc-export SNAPSHOT -o BUNDLE    a bundle of your own DeepLabCut model"

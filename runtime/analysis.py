@@ -32,7 +32,7 @@ from .outputs.files import (
 )
 from .outputs.labeled_video import LabeledVideoWriter
 from .outputs.report import RunReport, StageFacts, VideoFacts
-from .outputs.track import Track, assemble
+from .outputs.track import Track, assemble, is_multi_animal
 from .pipelines import Step
 from .pipelines.conditional_top_down import Conditioned
 from .pipelines.stream import Stage, Stream
@@ -70,7 +70,7 @@ def analyze_video(
         frames: (first frame, frame to stop before); the whole video when None.
         batch: frames that go through the engines together; ``estimator.parallelism.batch`` when
             None.
-        csv: write a ``.csv`` besides ``.h5`` and ``_full.pickle``.
+        csv: write a ``.csv`` besides ``.h5`` and the pickles.
         labeled_video: write an ``.mp4`` with the keypoints drawn on it.
         pcutoff: keypoints with a lower score are not drawn.
         overwrite: replace existing results.
@@ -105,6 +105,7 @@ def analyze_video(
             estimator.bundle.manifest.scorer,
             csv=csv,
             labeled_video=labeled_video,
+            multi_animal=is_multi_animal(estimator.bundle.manifest),
         )
         files.refuse_existing(overwrite=overwrite)
         prepare_folder(folder)

@@ -14,6 +14,8 @@ import tables as hdf5
 from dlc_deploy.bundle import sha256
 from dlc_deploy.errors import InputError, OutputError
 
+from .assemblies import write_assemblies
+from .meta import write_meta
 from .pickles import write_full_pickle
 from .report import RunReport
 from .tables import to_dataframe, write_csv, write_h5
@@ -26,19 +28,33 @@ class ResultFiles:
 
     h5: Path
     full_pickle: Path
+    meta_pickle: Path
+    assemblies_pickle: Path | None
     csv: Path | None
     labeled_video: Path | None
     report: Path
 
     @classmethod
     def of(
-        cls, folder: Path, stem: str, scorer: str, *, csv: bool, labeled_video: bool
+        cls,
+        folder: Path,
+        stem: str,
+        scorer: str,
+        *,
+        csv: bool,
+        labeled_video: bool,
+        multi_animal: bool = False,
     ) -> ResultFiles:
-        """DeepLabCut's names: stem and scorer without anything between them."""
+        """DeepLabCut's names: stem and scorer without anything between them.
+
+        ``multi_animal`` is what :func:`dlc_deploy.runtime.outputs.track.is_multi_animal` says.
+        """
         base = f"{stem}{scorer}"
         return cls(
             h5=folder / f"{base}.h5",
             full_pickle=folder / f"{base}_full.pickle",
+            meta_pickle=folder / f"{base}_meta.pickle",
+            assemblies_pickle=folder / f"{base}_assemblies.pickle" if multi_animal else None,
             csv=folder / f"{base}.csv" if csv else None,
             labeled_video=folder / f"{base}_labeled.mp4" if labeled_video else None,
             report=folder / f"{base}.run.json",
@@ -93,7 +109,7 @@ def partial(path: Path) -> Path:
 
 
 def write_results(files: ResultFiles, track: Track, report: RunReport) -> RunReport:
-    """Write tables, pickle and report; a labelled video is expected at its partial name.
+    """Write tables, pickles and report; a labelled video is expected at its partial name.
 
     Returns:
         The report with the checksums of the other files.
@@ -107,6 +123,9 @@ def write_results(files: ResultFiles, track: Track, report: RunReport) -> RunRep
         if files.csv is not None:
             write_csv(table, partial(files.csv))
         write_full_pickle(track, partial(files.full_pickle))
+        write_meta(track, report, partial(files.meta_pickle))
+        if files.assemblies_pickle is not None:
+            write_assemblies(track, partial(files.assemblies_pickle))
         others = [path for path in files.paths() if path != files.report]
         outputs = {path.name: sha256(partial(path)) for path in others}
         report = report.model_copy(update={"outputs": outputs})

@@ -50,6 +50,7 @@ def write_full_pickle(track: Track, path: Path) -> None:
 
 def _frames(track: Track) -> list[dict[str, Any]]:
     bodyparts, unique, boxes = track.bodyparts(), track.unique_bodyparts(), track.boxes()
+    identities = track.identities()
     frames = []
     for row in range(len(track)):
         joints = list(bodyparts[row].transpose(1, 0, 2))
@@ -58,6 +59,11 @@ def _frames(track: Track) -> list[dict[str, Any]]:
         frames.append(_frame(joints))
         if boxes is not None:
             frames[-1] |= {"bboxes": boxes[0][row], "bbox_scores": boxes[1][row]}
+        if identities is not None:
+            # unique bodyparts are nobody's, but DeepLabCut's plots want an entry for each joint
+            nobody = np.full_like(identities[row, :, 0], -1)
+            looks = list(identities[row].transpose(1, 0, 2))
+            frames[-1]["identity"] = looks + [nobody] * (len(joints) - len(looks))
     return frames
 
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pandas as pd
 
-from .track import Float, Track
+from .track import Float, Track, is_multi_animal
 
 KEY = "df_with_missing"
 COORDS = ("x", "y", "likelihood")
@@ -20,16 +20,17 @@ def to_dataframe(track: Track) -> pd.DataFrame:
     """Float32 columns, int64 frame numbers as an index without a name.
 
     The level of individuals is there in multi-animal projects only; unique bodyparts follow the
-    animals, as an individual named "single".
+    animals, as an individual named "single". More animals than the project names, which a model
+    may look for, are in the pickles only.
     """
     scorer, bodyparts = track.manifest.scorer, track.manifest.bodyparts
-    multi = len(track.manifest.individuals) > 1
     names = ["scorer", "individuals", "bodyparts", "coords"]
     levels = [[scorer], list(track.individuals), list(bodyparts), list(COORDS)]
-    if not multi:
+    if not is_multi_animal(track.manifest):
         del names[1], levels[1]
     index = range(track.start, track.start + len(track))
-    frame = _table(track.bodyparts(), _columns(levels, names), index)
+    named = track.bodyparts()[:, : len(track.individuals)]
+    frame = _table(named, _columns(levels, names), index)
     unique = track.unique_bodyparts()
     if unique is None:
         return frame

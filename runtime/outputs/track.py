@@ -14,6 +14,12 @@ Float = NDArray[np.float32]
 ABSENT = np.float32(-1)
 
 
+def is_multi_animal(manifest: Manifest) -> bool:
+    """Whether DeepLabCut's files of a project tell individuals apart; only projects for several
+    animals can have unique bodyparts."""
+    return len(manifest.individuals) > 1 or bool(manifest.unique_bodyparts)
+
+
 @dataclass(frozen=True, slots=True)
 class Track:
     """Poses of consecutive frames of a video.
@@ -45,6 +51,16 @@ class Track:
         """Float32 [N, 1, U, 3], or None where the project has none."""
         return None if self.poses.unique is None else self._filled(self.poses.unique)
 
+    def identities(self) -> NDArray[np.float64] | None:
+        """Float64 [N, I, K, names], with -1 for an absent individual, or None where the model does
+        not tell them apart."""
+        if self.poses.identity is None:
+            return None
+        values = self.poses.identity.astype(np.float64)
+        values[np.isnan(values)] = ABSENT
+        values[self._missing_rows()] = np.nan
+        return values
+
     def boxes(self) -> tuple[Float, Float] | None:
         """Float32 [N, B, 4] (left, top, width, height) and [N, B] scores, with -1 for no box."""
         if self.poses.boxes is None:
@@ -56,8 +72,11 @@ class Track:
     def _filled(self, poses: Poses) -> Float:
         values = np.concatenate([poses.xy, poses.score[..., None]], axis=-1)
         values[np.isnan(poses.score)] = ABSENT
-        values[[frame - self.start for frame in sorted(self.missing)]] = np.nan
+        values[self._missing_rows()] = np.nan
         return values
+
+    def _missing_rows(self) -> list[int]:
+        return [frame - self.start for frame in sorted(self.missing)]
 
 
 def assemble(
@@ -81,3 +100,5 @@ def _place(whole: Poses, found: Poses, numbers: NDArray[np.int64]) -> None:
         whole.boxes.score[numbers] = found.boxes.score
     if whole.unique is not None and found.unique is not None:
         _place(whole.unique, found.unique, numbers)
+    if whole.identity is not None and found.identity is not None:
+        whole.identity[numbers] = found.identity

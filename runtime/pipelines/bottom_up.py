@@ -3,27 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dlc_deploy.engine import Engine
+from dlc_deploy.engine import Arrays, Engine
 from dlc_deploy.manifest import Manifest
 from dlc_deploy.poses import Poses
 
 from .frames import Placement, plan_frames
 
+if TYPE_CHECKING:
+    from dlc_deploy.runtime.assembly import Grouped
+
 Images = NDArray[np.uint8]
+Float = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What the pose graph gave, and where its input lies in the frames."""
+
+    outputs: Arrays
+    placement: Placement
 
 
 class BottomUp:
-    """Frames are resized or padded as the model was trained, then go through the pose graph."""
+    """Frames are resized or padded as the model was trained, then go through the pose graph.
+
+    What the graph found becomes animals, and animals are named, in a step of its own where the
+    model needs it. The order is deeplabcut's (data/postprocessor.py): group, look up identities,
+    map to the frame, assign names.
+    """
 
     def __init__(self, manifest: Manifest, pose: Engine) -> None:
         if manifest.pose.frame is None:
             raise ValueError("A bottom-up bundle needs manifest.pose.frame, got None.")
         self._preprocessing = manifest.pose.frame
+        self._grouping = manifest.pose.grouping
+        self._needs_work = self._grouping is not None or manifest.pose.identity
         self._pose = pose
 
     @property
@@ -34,21 +54,81 @@ class BottomUp:
     @property
     def steps(self) -> tuple[tuple[str, Callable[[Any], Any]], ...]:
         """See :class:`dlc_deploy.runtime.pipelines.Pipeline`."""
-        return ("prepare", self.prepare), ("pose", self.estimate)
+        if self._needs_work:
+            return ("prepare", self.prepare), ("pose", self.decode), ("group", self.group)
+        return ("prepare", self.prepare), (
+            "pose",
+            lambda prepared: self.group(self.decode(prepared)),
+        )
 
     def prepare(self, frames: Images) -> tuple[Images, Placement]:
         """Network inputs, and where they lie in the frames."""
         plan = plan_frames(self._preprocessing, *frames.shape[1:3])
         return plan.apply(frames), plan.placement
 
-    def estimate(self, prepared: tuple[Images, Placement]) -> Poses:
-        """Poses in pixels of the frames."""
+    def decode(self, prepared: tuple[Images, Placement]) -> Decoded:
+        """Run the pose graph."""
         images, placement = prepared
-        poses = self._pose.run({"images": images})["poses"]
-        return poses_in_frame(poses, np.array(placement.scale), np.array(placement.offset))
+        return Decoded(self._pose.run({"images": images}), placement)
+
+    def group(self, decoded: Decoded) -> Poses:
+        """Poses in pixels of the frames."""
+        outputs = decoded.outputs
+        scale, offset = np.array(decoded.placement.scale), np.array(decoded.placement.offset)
+        grouped = self._grouped(outputs)
+        found = poses_in_frame(
+            outputs["poses"] if grouped is None else grouped.poses, scale, offset
+        )
+        unique = None
+        if "unique" in outputs:
+            unique = poses_in_frame(outputs["unique"], scale, offset)
+        if "identity" not in outputs:
+            return Poses(found.xy, found.score, unique=unique)
+        identity = _identities(outputs["identity"], grouped, "peaks" in outputs)
+        return _named(found, identity, unique)
+
+    def _grouped(self, outputs: Arrays) -> Grouped | None:
+        if self._grouping is None:
+            return None
+        # SciPy takes half a second to import, and most models do not need it.
+        from dlc_deploy.runtime.assembly import group
+
+        return group(self._grouping, outputs)
 
 
-def poses_in_frame(poses: NDArray[np.float32], scale: NDArray[Any], offset: NDArray[Any]) -> Poses:
+def poses_in_frame(poses: Float, scale: NDArray[Any], offset: NDArray[Any]) -> Poses:
     """Poses [N, I, K, 3] in input pixels to frame pixels; scale, offset broadcast to [..., 2]."""
     xy = (poses[..., :2] * scale.astype(np.float64) + offset).astype(np.float32)
     return Poses(xy, np.ascontiguousarray(poses[..., 2]))
+
+
+def _identities(identity: Float, grouped: Grouped | None, of_peaks: bool) -> Float:
+    """What the graph gave for places of peaks [N, K, P, names] or poses [N, I, K, names], for the
+    animals that were made of them, [N, I, K, names].
+
+    An absent animal is NaN, an absent keypoint of a present one 0.
+    """
+    if grouped is None:
+        return identity
+    if of_peaks:
+        identity = identity.swapaxes(1, 2)
+    absent = grouped.source < 0
+    places = np.where(absent, 0, grouped.source)[..., None]
+    found = np.take_along_axis(identity, places, axis=1)
+    found[absent] = 0
+    found[absent.all(axis=2)] = np.nan
+    return found
+
+
+def _named(found: Poses, identity: Float, unique: Poses | None) -> Poses:
+    """Poses in the order of the names they were assigned."""
+    from dlc_deploy.runtime.assembly import assign_identities
+
+    order = assign_identities(found.score, identity)
+    frames = np.arange(len(order))[:, None]
+    return Poses(
+        found.xy[frames, order],
+        found.score[frames, order],
+        unique=unique,
+        identity=identity[frames, order],
+    )

@@ -21,7 +21,7 @@ from tests.tiny_bundle import BOXES, SCORER, TAIL, dot, write_bundle, write_dot_
 pytest.importorskip("onnxruntime")
 
 FRAMES = 20
-NAMES = (".h5", "_full.pickle", ".run.json")
+NAMES = (".h5", "_full.pickle", "_meta.pickle", ".run.json")
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +148,7 @@ def test_json_is_one_line_for_each_video(analyze, video, tmp_path):
     for report in reports:
         stem = Path(report["video"]["name"]).stem
         on_disk = json.loads((tmp_path / f"{stem}{SCORER}.run.json").read_text())
-        assert on_disk == report and report["complete"] and len(report["outputs"]) == 3
+        assert on_disk == report and report["complete"] and len(report["outputs"]) == 4
 
 
 def test_csv_and_labelled_video_are_written_when_asked_for(analyze, video, tmp_path):
@@ -357,6 +357,7 @@ def places():
         "h5": (files, "write_h5", 0),
         "csv": (files, "write_csv", 0),
         "pickle": (files, "write_full_pickle", 0),
+        "meta": (files, "write_meta", 0),
         "flush": (files, "_flush", 2),
         "labelled video": (LabeledVideoWriter, "write", 7),
         "end of the labelled video": (LabeledVideoWriter, "__exit__", 0),

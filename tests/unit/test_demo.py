@@ -72,7 +72,8 @@ def short(tmp_path_factory):
 def test_a_demo_leaves_the_files_of_every_step_and_no_others(short):
     folder = short[0]
     files = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
-    results = ("{}.h5", "{}.csv", "{}_full.pickle", "{}.run.json", "{}_labeled.mp4")
+    pickles = ("{}_full.pickle", "{}_meta.pickle")
+    results = ("{}.h5", "{}.csv", "{}.run.json", "{}_labeled.mp4", *pickles)
     assert {name for name in files if not name.startswith("bundle/")} == {
         "demo.json",
         "mouse.mp4",

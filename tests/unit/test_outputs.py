@@ -304,7 +304,8 @@ def test_results_are_complete_under_their_final_names_and_nothing_else_is_there(
     partial(files.labeled_video).write_bytes(b"a video")
     written = write_results(files, track(5), report())
     base = f"video.one{SCORER}"
-    names = [f"{base}{end}" for end in (".csv", ".h5", ".run.json", "_full.pickle", "_labeled.mp4")]
+    pickles = ("_full.pickle", "_labeled.mp4", "_meta.pickle")
+    names = [f"{base}{end}" for end in (".csv", ".h5", ".run.json", *pickles)]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
     assert set(written.outputs) == {*names} - {f"{base}.run.json"}
     assert RunReport.model_validate_json(files.report.read_text()) == written
@@ -314,10 +315,12 @@ def test_results_are_complete_under_their_final_names_and_nothing_else_is_there(
 
 def test_what_is_not_asked_for_is_not_written(tmp_path):
     write_results(results(tmp_path, csv=False), track(5), report())
-    assert len(list(tmp_path.iterdir())) == 3
+    assert len(list(tmp_path.iterdir())) == 4
 
 
-@pytest.mark.parametrize("name", ["write_h5", "write_csv", "write_full_pickle", "_flush", "sha256"])
+@pytest.mark.parametrize(
+    "name", ["write_h5", "write_csv", "write_full_pickle", "write_meta", "_flush", "sha256"]
+)
 def test_a_full_disk_leaves_nothing_behind_and_earlier_results_as_they_are(
     tmp_path, monkeypatch, name
 ):
