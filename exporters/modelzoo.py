@@ -4,8 +4,8 @@
     modelzoo:superanimal_quadruped
     modelzoo:superanimal_quadruped/hrnet_w32+fasterrcnn_resnet50_fpn_v2
 
-dlclibrary knows which models there are and downloads them (from Hugging Face); a file is kept in
-the user's cache folder, and not downloaded again.
+dlclibrary knows which models there are and downloads them (from Hugging Face), torchvision the
+detectors of people; a file is kept in the user's cache folder, and not downloaded again.
 """
 
 from __future__ import annotations
@@ -15,15 +15,18 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from types import ModuleType
 from typing import Any
 
 from dlc_deploy.errors import UnavailableError, UsageError
-from dlc_deploy.training import available_detectors
-from dlc_deploy.training.config.superanimal import POSE_MODELS, superanimal_config
+from dlc_deploy.training.config.superanimal import (
+    HUMAN_DETECTORS,
+    HUMANS,
+    POSE_MODELS,
+    superanimal_config,
+)
 
 PREFIX = "modelzoo:"
 SYNTAX = f"{PREFIX}DATASET[/POSE_MODEL[+DETECTOR]]"
@@ -31,7 +34,11 @@ INDIVIDUALS = 10
 """Animals in a frame; DeepLabCut's default for these models."""
 
 _NAME = re.compile(r"(?P<dataset>[^/+]+)(/(?P<pose_model>[^/+]+)(\+(?P<detector>[^/+]+))?)?")
-_PREFERRED = (*POSE_MODELS, "fasterrcnn_resnet50_fpn_v2", "fasterrcnn_mobilenet_v3_large_fpn")
+_ANIMAL_DETECTORS = (
+    "fasterrcnn_resnet50_fpn_v2",
+    "fasterrcnn_mobilenet_v3_large_fpn",
+    "ssdlite",
+)
 _FOREIGN_FILES = {"superanimal_humanbody_rtmpose_x": "rtmpose-x_simcc-body7.pt"}
 """Models whose files have another name where they are downloaded from."""
 
@@ -115,27 +122,23 @@ def resolve(library: ModuleType, name: str) -> tuple[str, str, str]:
                 f"{name}: no {part.replace('_', ' ')} {found[part]!r}; expected {SYNTAX}, with "
                 f"one of\n{_listed(catalogue)}"
             )
-        chosen.append(found[part] or _preferred(known))
+        chosen.append(found[part] or known[0])
     return found["dataset"], chosen[0], chosen[1]
 
 
 def _catalogue(library: ModuleType) -> dict[str, tuple[list[str], list[str]]]:
-    """Pose models and detectors of each dataset that can be exported."""
+    """Pose models and detectors of each dataset that can be exported, the default ones first."""
     known = {}
     for dataset in library.get_available_datasets():
-        poses = [name for name in library.get_available_models(dataset) if name in POSE_MODELS]
-        detectors = [
-            name
-            for name in library.get_available_detectors(dataset)
-            if name in available_detectors()
-        ]
+        available = library.get_available_models(dataset)
+        poses = [name for name in POSE_MODELS if name in available]
+        available = library.get_available_detectors(dataset)
+        detectors = [name for name in _ANIMAL_DETECTORS if name in available]
+        if dataset == HUMANS:
+            detectors = list(HUMAN_DETECTORS)
         if poses and detectors:
             known[dataset] = (poses, detectors)
     return known
-
-
-def _preferred(names: Sequence[str]) -> str:
-    return next((name for name in _PREFERRED if name in names), names[0])
 
 
 def _listed(catalogue: dict[str, tuple[list[str], list[str]]]) -> str:
@@ -153,13 +156,16 @@ def _snapshot(library: ModuleType, dataset: str, model: str) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".download-") as folder:
-            _download(library, path.stem, Path(folder))
+            if dataset == HUMANS and model in HUMAN_DETECTORS:
+                _download_from_torchvision(model, Path(folder) / path.name)
+            else:
+                _download(library, path.stem, Path(folder))
             (Path(folder) / path.name).replace(path)
     except Exception as error:  # Of the network, of Hugging Face's client, or of the disk.
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise UnavailableError(
-            f"{path.stem} could not be downloaded ({reason:.200}). Check the connection to "
-            f"huggingface.co, or put the file at {path}."
+            f"{path.stem} could not be downloaded ({reason:.200}). Check the connection, "
+            f"or put the file at {path}."
         ) from error
     return path
 
@@ -171,3 +177,16 @@ def _download(library: ModuleType, name: str, folder: Path) -> None:
         options["rename_mapping"] = {_FOREIGN_FILES[name]: f"{name}.pt"}
     with contextlib.redirect_stdout(sys.stderr):
         library.download_huggingface_model(name, target_dir=str(folder), **options)
+
+
+def _download_from_torchvision(variant: str, target: Path) -> None:
+    """A detector with torchvision's weights of COCO, written as a snapshot of ours."""
+    from torchvision.models import get_model_weights
+
+    from dlc_deploy.training.models.detectors import CocoPersonDetector
+    from dlc_deploy.training.snapshots import save_snapshot
+
+    detector = CocoPersonDetector(variant=variant)
+    weights = get_model_weights(variant)["COCO_V1"].get_state_dict(progress=False, check_hash=True)
+    detector.model.load_state_dict(weights)
+    save_snapshot(target, {"model": detector.state_dict()})

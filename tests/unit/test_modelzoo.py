@@ -15,13 +15,14 @@ from dlc_deploy.errors import ConfigError, UnavailableError, UsageError
 from dlc_deploy.exporters import modelzoo
 from dlc_deploy.training.config.superanimal import superanimal_config
 
-QUADRUPED = "superanimal_quadruped"
+QUADRUPED, HUMANS = "superanimal_quadruped", "superanimal_humanbody"
 FASTER = "fasterrcnn_resnet50_fpn_v2"
 MOBILE = "fasterrcnn_mobilenet_v3_large_fpn"
 DATASETS = {
     QUADRUPED: (["resnet_50", "hrnet_w32", "rtmpose_s", "vit_9000"], [MOBILE, FASTER, "ssdlite"]),
     "superanimal_bird": (["resnet_50"], [MOBILE, "ssdlite"]),
-    "superanimal_humanbody": (["rtmpose_x"], []),
+    HUMANS: (["rtmpose_x"], []),
+    "superanimal_fly": (["resnet_50"], []),
 }
 
 
@@ -45,7 +46,10 @@ class Library(ModuleType):
     def download_huggingface_model(self, model_name, target_dir=".", rename_mapping=None):
         print("Loading....", model_name)
         self.downloads.append(model_name)
-        (Path(target_dir) / f"{model_name}.pt").write_text(model_name)
+        name = f"{model_name}.pt"
+        if model_name == f"{HUMANS}_rtmpose_x":
+            name = rename_mapping["rtmpose-x_simcc-body7.pt"]
+        (Path(target_dir) / name).write_text(model_name)
         if self.fails is not None:
             raise self.fails
 
@@ -57,6 +61,14 @@ def library(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return library
+
+
+@pytest.fixture
+def people(monkeypatch):
+    """torchvision's detectors are not downloaded either."""
+    monkeypatch.setattr(
+        modelzoo, "_download_from_torchvision", lambda variant, target: target.write_text(variant)
+    )
 
 
 def fetch(name):
@@ -86,9 +98,11 @@ def test_pose_model_and_detector_are_downloaded_into_the_cache_once(library, tmp
         (f"{QUADRUPED}/rtmpose_s", "rtmpose_s", FASTER),
         (f"{QUADRUPED}/resnet_50+ssdlite", "resnet_50", "ssdlite"),
         ("superanimal_bird", "resnet_50", MOBILE),
+        (HUMANS, "rtmpose_x", MOBILE),
+        (f"{HUMANS}/rtmpose_x+{FASTER}", "rtmpose_x", FASTER),
     ],
 )
-def test_what_is_left_out_is_deeplabcuts_choice(library, name, pose_model, detector):
+def test_what_is_left_out_is_deeplabcuts_choice(library, people, name, pose_model, detector):
     found = fetch(f"modelzoo:{name}")
     assert found.snapshot.stem.endswith(pose_model) and found.detector.stem.endswith(detector)
     config = PoseConfig.from_mapping(found.config, source=name)
@@ -100,6 +114,7 @@ def test_what_is_left_out_is_deeplabcuts_choice(library, name, pose_model, detec
     "name",
     [
         "superanimal_cat",
+        "superanimal_fly",
         "superanimal_bird/hrnet_w32",
         "",
         f"{QUADRUPED}/",
@@ -115,7 +130,7 @@ def test_an_unknown_name_is_answered_with_those_that_there_are(library, name):
         modelzoo.resolve(library, f"modelzoo:{name}")
     text = str(caught.value)
     assert text.startswith(f"modelzoo:{name}: ") and modelzoo.SYNTAX in text
-    assert f"\n  {QUADRUPED}/(resnet_50 | hrnet_w32 | rtmpose_s)+({MOBILE} | {FASTER} | " in text
+    assert f"\n  {QUADRUPED}/(hrnet_w32 | resnet_50 | rtmpose_s)+({FASTER} | {MOBILE} | " in text
     assert "\n  superanimal_bird/(resnet_50)+(" in text
     assert not library.downloads
 
@@ -251,3 +266,33 @@ def test_what_the_zoo_gives_is_not_to_be_given_again(library, option):
     with pytest.raises(UsageError, match=r"its own detector and configuration"):
         load_source(Path(f"modelzoo:{QUADRUPED}"), **{option: Path("other")})
     assert not library.downloads
+
+
+@pytest.mark.torch
+def test_people_are_found_by_torchvisions_detector(tmp_path, monkeypatch):
+    """The weights it loads are those of torchvision's own model, and become a snapshot."""
+    torch = pytest.importorskip("torch")
+    from torchvision.models import detection
+
+    from dlc_deploy.training.models.detectors import DETECTORS
+    from dlc_deploy.training.snapshots import load_snapshot, load_weights
+
+    model = detection.fasterrcnn_mobilenet_v3_large_fpn(weights=None, weights_backbone=None)
+    published = {key: torch.full_like(value, 3) for key, value in model.state_dict().items()}
+    weights = detection.FasterRCNN_MobileNet_V3_Large_FPN_Weights
+    monkeypatch.setattr(weights, "get_state_dict", lambda *_, **__: dict(published))
+    path = tmp_path / "people.pt"
+    modelzoo._download_from_torchvision(MOBILE, path)
+    section = superanimal_config(HUMANS, "rtmpose_x", MOBILE, 1)["detector"]["model"]
+    detector = DETECTORS.build(section, pretrained=False)
+    load_weights(detector, load_snapshot(path).model, "people")
+    assert all((value == 3).all() for value in detector.state_dict().values())
+
+
+def test_the_detector_of_people_normalises_images_itself():
+    config = superanimal_config(HUMANS, "rtmpose_x", FASTER, 1)
+    detector = PoseConfig.from_mapping(config, source="").detector
+    assert detector.data.inference.normalization().kind == "unit"
+    assert detector.model["variant"] == FASTER
+    with pytest.raises(ConfigError, match="got 'ssdlite'"):
+        superanimal_config(HUMANS, "rtmpose_x", "ssdlite", 1)

@@ -19,6 +19,9 @@ from .superanimal_bodyparts import BODYPARTS_OF
 
 BOX_SCORE_THRESHOLD = 0.6
 """Boxes below it are no animals to the zoo's detectors."""
+HUMANS = "superanimal_humanbody"
+"""The dataset without a detector of its own: people are found by torchvision's."""
+HUMAN_DETECTORS = ("fasterrcnn_mobilenet_v3_large_fpn", "fasterrcnn_resnet50_fpn_v2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,8 @@ def superanimal_config(dataset: str, pose_model: str, detector: str, individuals
     Args:
         dataset: for instance ``superanimal_quadruped``.
         pose_model: one of :data:`POSE_MODELS`.
-        detector: one of :func:`~dlc_deploy.training.available_detectors`.
+        detector: one of :func:`~dlc_deploy.training.available_detectors`; of
+            :data:`HUMAN_DETECTORS` for people.
         individuals: at most, in a frame.
 
     Raises:
@@ -70,10 +74,26 @@ def superanimal_config(dataset: str, pose_model: str, detector: str, individuals
             "individuals": [f"animal{number}" for number in range(individuals)],
         },
         "data": {"inference": {"normalize_images": True} | recipe.transforms | crop},
-        "detector": {
-            "model": detector_model(detector, score_threshold=BOX_SCORE_THRESHOLD),
-            "data": {"inference": {"normalize_images": True}},
-        },
+        "detector": _people(detector) if dataset == HUMANS else _animals(detector),
+    }
+
+
+def _animals(detector: str) -> Section:
+    model = detector_model(detector, score_threshold=BOX_SCORE_THRESHOLD)
+    return {"model": model, "data": {"inference": {"normalize_images": True}}}
+
+
+def _people(variant: str) -> Section:
+    """A detector of torchvision's, which normalises images itself."""
+    if variant not in HUMAN_DETECTORS:
+        raise ConfigError(
+            f"detector_type: expected one of {', '.join(HUMAN_DETECTORS)}, got {variant!r}."
+        )
+    model = {"type": "CocoPersonDetector", "variant": variant}
+    scaled = {"normalize_images": False, "scale_to_unit_range": True}
+    return {
+        "model": model | {"box_score_thresh": BOX_SCORE_THRESHOLD},
+        "data": {"inference": scaled},
     }
 
 
