@@ -295,11 +295,11 @@ def test_an_adaptive_block_whose_matrix_scales_is_a_dilated_convolution(matrix, 
 
 def test_the_matrix_maps_rows_and_columns_and_the_translation_moves_them():
     x = torch.randn(1, 3, 8, 9)
-    swapped = adaptive((0.0, 1, 1, 0))
-    kernel = swapped.adapt_conv.weight
-    turned = functional.conv2d(x, kernel.transpose(2, 3), padding=1)
-    expected = functional.relu(swapped.bn(turned) + x)
-    torch.testing.assert_close(swapped(x), expected, rtol=0, atol=1e-5)
+    # the row of a tap becomes its column, and its column turns into minus its row
+    turned = adaptive((0.0, 1, -1, 0))
+    kernel = turned.adapt_conv.weight.flip(2).transpose(2, 3)
+    expected = functional.relu(turned.bn(functional.conv2d(x, kernel, padding=1)) + x)
+    torch.testing.assert_close(turned(x), expected, rtol=0, atol=1e-5)
     moved = adaptive((1.0, 0, 0, 1), translation=(1.0, 0.0))
     below = functional.pad(x, (0, 0, 0, 1))[:, :, 1:]
     one = functional.conv2d(below, moved.adapt_conv.weight, padding=1)
@@ -313,7 +313,7 @@ def test_the_matrix_maps_rows_and_columns_and_the_translation_moves_them():
 VISIBLE, UNLABELLED, UNDEFINED = 2.0, 0.0, -1.0
 
 
-def targets(*animals, areas=None, radius=8, **options):
+def targets(*animals, areas=None, radius=8, stride=STRIDE, **options):
     """Targets of one image with animals of two keypoints and a centre, (x, y, visibility)."""
     labels = {
         "keypoints": torch.tensor([animals], dtype=torch.float32),
@@ -323,7 +323,7 @@ def targets(*animals, areas=None, radius=8, **options):
         "heatmap": torch.zeros(1, 3, HEIGHT, WIDTH),
         "offset": torch.zeros(1, 4, HEIGHT, WIDTH),
     }
-    return DEKRGenerator(2, radius, **options)(STRIDE, outputs, labels)
+    return DEKRGenerator(2, radius, **options)(stride, outputs, labels)
 
 
 ANIMAL = [(38, 26, VISIBLE), (18, 38, VISIBLE), (30, 22, VISIBLE)]
@@ -372,6 +372,25 @@ def test_offsets_lead_from_the_cells_around_the_centre_to_the_keypoint():
     # two cells around cell (5, 7), without the last
     assert square.amin(0).tolist() == [3, 5] and square.amax(0).tolist() == [6, 8]
     assert weights.unique().tolist() == pytest.approx([0, 1 / math.sqrt(400)])
+
+
+def test_the_centre_stands_at_a_whole_pixel_as_in_deeplabcut():
+    animal = [*ANIMAL[:2], (28.6, 22, VISIBLE)]
+    weights = targets(animal, radius=6, stride=3.0)["offset"]["weights"][0, 0]
+    # pixel 28 is cell 8.83: two cells around it, ends truncated; pixel 28.6 would be cell 9.03
+    assert weights.any(0).nonzero().flatten().tolist() == [6, 7, 8, 9]
+
+
+def test_an_animal_without_an_area_has_a_finite_weight():
+    assert targets(ANIMAL, areas=[0.0])["offset"]["weights"].max() == 1
+
+
+def test_an_absent_animal_draws_nothing():
+    absent = [(math.nan, math.nan, UNLABELLED)] * 3
+    both, alone = targets(ANIMAL, absent, areas=[100.0, 0.0]), targets(ANIMAL)
+    for name in ("heatmap", "offset"):
+        assert torch.equal(both[name]["target"], alone[name]["target"])
+        assert torch.equal(both[name]["weights"], alone[name]["weights"])
 
 
 @pytest.mark.parametrize(("areas", "wins"), [([100.0, 400.0], 0), ([400.0, 100.0], 1)])

@@ -23,7 +23,7 @@ class DEKRGenerator(BaseGenerator):
 
     Labels are ``keypoints`` [N, I, K + 1, 3] with the animal's centre last, and ``area`` [N, I] in
     square pixels: an animal's offsets weigh 1 / sqrt(area), and where two animals share a cell the
-    smaller one has it.
+    smaller one has it. An area of 0 weighs as 1, where DeepLabCut's weight is infinite.
 
     Args:
         num_joints: K.
@@ -144,7 +144,7 @@ class _ImageTargets:
         taken = (drawn != 0).any(0) & (self.area[square] < area)
         self.offset[index][:, *square] = torch.where(taken, drawn, field.to(drawn.dtype))
         weights = self.offset_weights[index][:, *square]
-        self.offset_weights[index][:, *square] = torch.where(taken, weights, area**-0.5)
+        self.offset_weights[index][:, *square] = torch.where(taken, weights, (area or 1.0) ** -0.5)
         self.area[square] = torch.where(taken, self.area[square], area)
 
     def _square(self, centre: Tensor) -> _Window:
