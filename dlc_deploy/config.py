@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from dlc_deploy import yaml12
 from dlc_deploy.choices import Method, PadPosition
@@ -166,7 +166,7 @@ class Data(_Strict):
 
     inference: Transforms = Field(default_factory=Transforms)
     train: Section = Field(default_factory=dict)
-    bbox_margin: int = 20
+    bbox_margin: int = 25
     colormode: str = "RGB"
     gen_sampling: Any = None
     loader: Any = None
@@ -212,6 +212,24 @@ class PoseConfig(_Strict):
     with_center_keypoints: bool = False
     resume_training_from: str | None = None
     weight_init: Any = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _undescribed_crop(cls, content: Any) -> Any:
+        """DeepLabCut crops without being told how: to 256 x 256, for a conditional model tight."""
+        method = content.get("method") if isinstance(content, dict) else None
+        if not isinstance(method, str) or method.lower() not in ("td", "ctd"):
+            return content
+        data = content.get("data") or {}
+        inference = (data.get("inference") or {}) if isinstance(data, dict) else None
+        if not isinstance(inference, dict):
+            return content
+        crop = inference.get("top_down_crop") or {}
+        if not isinstance(crop, dict):
+            return content
+        usual = {"width": 256, "height": 256, "crop_with_context": method.lower() == "td"}
+        inference = inference | {"top_down_crop": usual | crop}
+        return content | {"data": data | {"inference": inference}}
 
     @field_validator("method", mode="before")
     @classmethod

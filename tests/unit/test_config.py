@@ -211,3 +211,37 @@ def test_a_crop_is_taken_over_with_deeplabcuts_defaults():
     spec = crop.preprocessing()
     assert (spec.height, spec.width, spec.margin) == (192, 256, 0)
     assert spec.with_context and not spec.center_padding
+
+
+@pytest.mark.parametrize(("method", "context"), [("td", True), ("TD", True), ("ctd", False)])
+@pytest.mark.parametrize("data", [None, {}, {"inference": None}, {"inference": {}}])
+def test_a_crop_that_is_not_described_is_deeplabcuts(method, context, data):
+    content = {key: value for key, value in MINIMAL.items() if key != "data"}
+    content |= {"method": method} | ({} if data is None else {"data": data})
+    spec = PoseConfig.from_mapping(content, source="").data.inference.top_down_crop.preprocessing()
+    assert (spec.height, spec.width, spec.margin) == (256, 256, 0)
+    assert spec.with_context is context
+
+
+def test_what_is_described_of_a_crop_stays():
+    content = changed("data.inference.top_down_crop", {"height": 128}) | {"method": "ctd"}
+    read = PoseConfig.from_mapping(content, source="")
+    assert read.data.inference.top_down_crop.model_dump(include={"height", "width"}) == {
+        "height": 128,
+        "width": 256,
+    }
+    assert content["data"]["inference"]["top_down_crop"] == {"height": 128}
+
+
+@pytest.mark.parametrize("key", ["data", "data.inference", "data.inference.top_down_crop"])
+def test_a_crop_of_another_kind_is_named(key):
+    with pytest.raises(ConfigError, match=f"  {key}: .*got 7"):
+        PoseConfig.from_mapping(changed(key, 7) | {"method": "td"}, source="")
+
+
+def test_a_bottom_up_model_has_no_crop():
+    assert config().data.inference.top_down_crop is None
+
+
+def test_the_margin_of_given_poses_is_deeplabcuts():
+    assert config().data.bbox_margin == 25
