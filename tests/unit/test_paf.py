@@ -113,6 +113,15 @@ def test_an_affinity_is_the_field_between_two_peaks_integrated_per_cell():
     assert not affinities.flatten(1)[:, 1:].any()
 
 
+def test_samples_between_cells_are_cut_off_to_whole_cells():
+    given = outputs((0, 4, 5, 0.9), (1, 4, 15, 0.9))
+    # the ten samples lie in columns 5 to 13 and 15; the last but one is at 13.9
+    given["paf"][0, 0, 4, 14] = 1.0
+    assert not predictor().decode(1.0, given)["affinities"].any()
+    given["paf"][0, 0, 4, 13] = 1.0
+    assert predictor().decode(1.0, given)["affinities"][0, 0, 0, 0] == pytest.approx(0.15)
+
+
 def test_affinities_are_rounded_to_a_thousandth():
     given = outputs((0, 4, 5, 0.9), (1, 4, 14, 0.9))
     given["paf"][0, 0] = 0.12345

@@ -79,8 +79,8 @@ def _neighbours(points: Tensor, cells: int, stride: float) -> tuple[Tensor, Tens
     """
     pixels = _pixels(cells, stride)
     scale = points.new_full((), cells) / points.new_full((), pixels)
-    place = (points.round().clamp(0, pixels - 1) + 0.5) * scale - 0.5
-    place = place.clamp(0, cells - 1)
+    # Clipping cells clips pixels too: those at the rim have the values of the outermost cells.
+    place = ((points.round() + 0.5) * scale - 0.5).clamp(0, cells - 1)
     first = place.floor()
     second = (first + 1).clamp(max=cells - 1)
     return first.long(), second.long(), (place - first).unsqueeze(1)
