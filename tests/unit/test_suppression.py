@@ -110,3 +110,10 @@ def test_overlap_of_boxes_without_area_drops_none():
     boxes = torch.tensor([[[3.0, 3, 3, 9], [3, 3, 3, 9], [0, 0, 4, 4]]])
     assert not (overlaps(boxes, boxes)[0, :2] > 0).any()
     assert greedy_keep(boxes, torch.ones(1, 3, dtype=torch.bool), 0.5).all()
+
+
+def test_a_box_without_area_is_taken_once():
+    boxes = torch.tensor([[[3.0, 3, 3, 9], [0, 0, 4, 4]]])
+    kept, heights = greedy_nms(boxes, torch.tensor([[0.9, 0.8]]), 0.5, 3)
+    torch.testing.assert_close(heights, torch.tensor([[0.9, 0.8, 0.0]]))
+    torch.testing.assert_close(kept[:, :2], boxes)
