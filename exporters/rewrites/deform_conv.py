@@ -107,7 +107,7 @@ def _movement(block: AdaptBlock) -> nn.Conv2d:
     matrix, translation = block.transform_matrix_conv, block.translation_conv
     weight = torch.cat([matrix.weight, translation.weight])
     assert matrix.bias is not None and translation.bias is not None
-    bias = torch.cat([matrix.bias, translation.bias]).detach().clone()
+    bias = torch.cat([matrix.bias, translation.bias]).detach()
     # The dilation that the regular places have and the matrix does not know.
     bias[[0, 3]] += block.dilation - 1
     order = [2, 3, 5, 0, 1, 4]
