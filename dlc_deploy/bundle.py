@@ -40,14 +40,16 @@ class Golden:
     Attributes:
         frames: uint8 [N, H, W, 3] RGB.
         poses: in pixels of these frames.
+        conditions: the poses that a conditional top-down model refined, or None.
     """
 
     frames: NDArray[np.uint8]
     poses: Poses
+    conditions: Poses | None = None
 
     def save(self, path: Path) -> None:
         """Write ``golden.npz``: frames, xy, score; where the model has them also boxes, box_score,
-        unique_xy, unique_score and identity."""
+        unique_xy, unique_score, identity, conditions_xy and conditions_score."""
         poses = self.poses
         arrays = {"frames": self.frames, "xy": poses.xy, "score": poses.score}
         if poses.boxes is not None:
@@ -56,6 +58,9 @@ class Golden:
             arrays |= {"unique_xy": poses.unique.xy, "unique_score": poses.unique.score}
         if poses.identity is not None:
             arrays["identity"] = poses.identity
+        if self.conditions is not None:
+            found = self.conditions
+            arrays |= {"conditions_xy": found.xy, "conditions_score": found.score}
         np.savez_compressed(path, allow_pickle=False, **arrays)  # type: ignore[arg-type]
 
     @classmethod
@@ -67,7 +72,7 @@ class Golden:
         """
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                return cls(arrays["frames"], _poses(arrays))
+                return cls(arrays["frames"], _poses(arrays), _given(arrays, "conditions"))
         except _UNREADABLE as error:
             raise BundleError(
                 f"{path}: expected golden frames with their poses, got: {error}. "
@@ -127,9 +132,15 @@ def _poses(arrays: Mapping[str, NDArray[Any]]) -> Poses:
         arrays["xy"],
         arrays["score"],
         Boxes(arrays["boxes"], arrays["box_score"]) if "boxes" in arrays else None,
-        Poses(arrays["unique_xy"], arrays["unique_score"]) if "unique_xy" in arrays else None,
+        _given(arrays, "unique"),
         arrays["identity"] if "identity" in arrays else None,
     )
+
+
+def _given(arrays: Mapping[str, NDArray[Any]], name: str) -> Poses | None:
+    if f"{name}_xy" not in arrays:
+        return None
+    return Poses(arrays[f"{name}_xy"], arrays[f"{name}_score"])
 
 
 def sha256(path: Path) -> str:

@@ -13,8 +13,10 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 
 from dlc_deploy import __version__
 from dlc_deploy.bundle import CONFIG, GOLDEN, MANIFEST, PARITY, Bundle, Golden, sha256
@@ -23,7 +25,7 @@ from dlc_deploy.errors import InputError, UsageError
 from dlc_deploy.manifest import Manifest
 from dlc_deploy.runtime.engines import open_engine
 from dlc_deploy.runtime.outputs.scorer import origin_of, scorer_name
-from dlc_deploy.runtime.pipelines import connect, run_steps
+from dlc_deploy.runtime.pipelines import ConditionalTopDown, Pipeline, connect, run_steps
 
 from .graph import DetectorGraph, PoseGraph
 from .onnx import INPUT, write_onnx
@@ -31,7 +33,7 @@ from .parity import DEFAULT_TOLERANCE, Parity, compare
 from .plan import CONDITIONS, DETECTOR, POSE, Plan, plan_graphs
 from .reference import Recorder, TorchEngine
 from .rewrites import rewrite_operators
-from .samples import Samples, choose_samples
+from .samples import Samples, choose_samples, draw_conditions
 from .source import Source, load_source
 
 Progress = Callable[[str], None]
@@ -106,9 +108,7 @@ def export(
                 build / f"{name}.onnx",
                 size=plan.sizes[name],
                 outputs=graph.outputs,
-                conditions=len(source.config.metadata.bodyparts)
-                if name == POSE and plan.pose.condition
-                else None,
+                conditions=plan.keypoints if name == POSE and plan.pose.condition else None,
             )
         progress("comparing ONNX Runtime with PyTorch")
         if tolerance is None:
@@ -140,8 +140,18 @@ def _record_golden(
 ) -> Golden:
     """Run all samples through the reference; the first is the golden frame."""
     pipeline = connect(draft_manifest(source, plan), references, plan.individuals)
-    poses = [run_steps(pipeline, frame[None]) for frame in samples.frames]
-    return Golden(samples.frames[0][None], poses[0])
+    golden = [_golden(pipeline, plan, frame[None]) for frame in samples.frames]
+    return golden[0]
+
+
+def _golden(pipeline: Pipeline, plan: Plan, frames: NDArray[np.uint8]) -> Golden:
+    if not isinstance(pipeline, ConditionalTopDown):
+        return Golden(frames, run_steps(pipeline, frames))
+    if plan.conditions is None:
+        conditions = draw_conditions(frames.shape[1:3], plan.individuals, plan.keypoints)
+    else:
+        conditions = pipeline.find(frames)
+    return Golden(frames, pipeline.refine(frames, conditions), conditions)
 
 
 def _judge(
@@ -171,6 +181,9 @@ def draft_manifest(source: Source, plan: Plan) -> Manifest:
     """The manifest but for the files of the bundle, which are not all there yet."""
     metadata = source.config.metadata
     origin = origin_of(source.snapshot, source.detector_snapshot)
+    if source.conditions is not None:
+        conditions = source.conditions.snapshot.name
+        origin = origin.model_copy(update={"conditions_snapshot": conditions})
     return Manifest(
         method=source.config.method,
         net_type=source.config.net_type,

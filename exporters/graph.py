@@ -6,7 +6,7 @@ RGB in; normalisation, network and decoding inside; coordinates in pixels of tha
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from dlc_deploy.grouping import PafGrouping
 from dlc_deploy.preprocessing import Normalization
 from dlc_deploy.training.models.detectors import BaseDetector
 from dlc_deploy.training.models.model import Outputs, PoseModel
+from dlc_deploy.training.models.predictors import IdentityPredictor
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -75,7 +76,7 @@ class PoseGraph(nn.Module):
             values["unique"] = self._decoded(UNIQUE, outputs)["poses"]
         if "identity" in self.outputs:
             points = values[self.outputs[0]][..., :2]
-            predictor = cast(Any, self.model.predictor(IDENTITY))
+            predictor = cast(IdentityPredictor, self.model.predictor(IDENTITY))
             stride = self.model.get_stride(IDENTITY)
             values["identity"] = predictor.scores_at(stride, outputs[IDENTITY], points)
         return tuple(values[name] for name in self.outputs)

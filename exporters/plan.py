@@ -28,13 +28,15 @@ class Plan:
     Attributes:
         sizes: what sizes of images each graph takes, by the graph's name.
         individuals: animals looked for in a frame.
+        keypoints: bodyparts of an animal.
     """
 
     sizes: dict[str, InputSize]
     pose: PoseGraph
-    detector: DetectorGraph | None
-    conditions: ConditionsModel | None
     individuals: int
+    keypoints: int
+    detector: DetectorGraph | None = None
+    conditions: ConditionsModel | None = None
 
     @property
     def drawn_size(self) -> Size:
@@ -63,7 +65,7 @@ def plan_graphs(
         raise UsageError(f"data.inference switches on augmentations ({names}); switch them off.")
     if source.config.method == "bu":
         pose, input_size = _frame_graph(source, POSE, size, precision)
-        return Plan({POSE: input_size}, pose, None, None, source.individuals)
+        return Plan({POSE: input_size}, pose, source.individuals, source.keypoints)
     if size is not None:
         raise UsageError(
             f"A top-down model takes crops of the size it was trained with, got --size {size}. "
@@ -86,7 +88,8 @@ def _plan_top_down(source: Source, individuals: int, precision: Precision) -> Pl
         frame=seen.frame(),
     )
     free = InputSize(detector.size or _DRAWN_SIZE, detector.size is not None)
-    return Plan({DETECTOR: free, POSE: crop_size}, pose, detector, None, individuals)
+    sizes = {DETECTOR: free, POSE: crop_size}
+    return Plan(sizes, pose, individuals, source.keypoints, detector=detector)
 
 
 def _plan_conditional(source: Source, individuals: int, precision: Precision) -> Plan:
@@ -94,10 +97,11 @@ def _plan_conditional(source: Source, individuals: int, precision: Precision) ->
     condition = ConditionPreprocessing(bbox_margin=source.config.data.bbox_margin)
     pose = pose.model_copy(update={"condition": condition})
     if source.conditions is None:
-        return Plan({POSE: crop_size}, pose, None, None, individuals)
+        return Plan({POSE: crop_size}, pose, individuals, source.keypoints)
     graph, free = _frame_graph(source.conditions, CONDITIONS, None, precision)
     model = ConditionsModel(net_type=source.conditions.config.net_type, pose=graph)
-    return Plan({CONDITIONS: free, POSE: crop_size}, pose, None, model, individuals)
+    sizes = {CONDITIONS: free, POSE: crop_size}
+    return Plan(sizes, pose, individuals, source.keypoints, conditions=model)
 
 
 def _frame_graph(

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlc_deploy.errors import InputError
+from dlc_deploy.poses import Poses
 from dlc_deploy.runtime.video.reader import VideoReader, probe
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
@@ -53,6 +54,18 @@ def choose_samples(
     if images:
         return Samples(_read_images(images, count), "labeled-data of the project")
     return Samples(_drawn(drawn_size, count), "frames drawn at random")
+
+
+def draw_conditions(size: tuple[int, int], individuals: int, keypoints: int) -> Poses:
+    """Poses of one frame of ``size`` (height, width), drawn at random: for a conditional top-down
+    model that is exported without one that finds poses."""
+    random = np.random.default_rng(_SEED)
+    height, width = size
+    extent = np.array([width, height])
+    centre = random.uniform(0.3, 0.7, (1, individuals, 1, 2))
+    around = random.uniform(-0.2, 0.2, (1, individuals, keypoints, 2))
+    score = random.uniform(0.5, 1, (1, individuals, keypoints))
+    return Poses(((centre + around) * extent).astype(np.float32), score.astype(np.float32))
 
 
 def _images_below(folder: Path) -> list[Path]:

@@ -17,6 +17,7 @@ from dlc_deploy.config import Detector, PoseConfig
 from dlc_deploy.errors import ConfigError, UsageError
 from dlc_deploy.training.models.detectors import DETECTORS, BaseDetector
 from dlc_deploy.training.models.model import PoseModel
+from dlc_deploy.training.models.predictors import IdentityPredictor
 from dlc_deploy.training.snapshots import Snapshot, load_snapshot, load_weights
 
 from . import modelzoo
@@ -43,6 +44,11 @@ class PoseSource:
     def individuals(self) -> int:
         """Animals that a bottom-up model looks for."""
         return int(self.config.model.heads[BODYPARTS]["predictor"].get("num_animals", 1))
+
+    @property
+    def keypoints(self) -> int:
+        """Bodyparts of an animal."""
+        return len(self.config.metadata.bodyparts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +140,11 @@ def _pose_model(snapshot: Path, config: PoseConfig, weights: Snapshot) -> PoseMo
         model = PoseModel.build(config.model.model_dump(), pretrained_backbone=False)
     except ConfigError as error:
         raise ConfigError(f"{snapshot}: {config.net_type} cannot be built: {error}") from None
+    if IDENTITY in model.heads and not isinstance(model.predictor(IDENTITY), IdentityPredictor):
+        raise ConfigError(
+            f"{snapshot}: expected an IdentityPredictor in the head {IDENTITY}, got "
+            f"{type(model.predictor(IDENTITY)).__name__}. Check the configuration."
+        )
     load_weights(model, weights.model, str(snapshot))
     return model.eval()
 
@@ -216,6 +227,11 @@ def _looking_for(individuals: int | None, config: PoseConfig) -> PoseConfig:
         )
     if known is None:
         return config
+    if IDENTITY in config.model.heads and individuals != len(config.metadata.individuals):
+        raise UsageError(
+            f"A model that tells {len(config.metadata.individuals)} individuals apart looks for as "
+            f"many, got --max-individuals {individuals}. Leave the option out."
+        )
     predictor = head["predictor"] | {"num_animals": individuals}
     heads = config.model.heads | {BODYPARTS: head | {"predictor": predictor}}
     return config.model_copy(update={"model": config.model.model_copy(update={"heads": heads})})

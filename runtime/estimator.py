@@ -180,9 +180,9 @@ def _individuals(manifest: Manifest, asked: int | None) -> int:
             f"Expected 1 to {most} individuals, got {asked}: the bundle was exported for {most}. "
             "Export the snapshot again with --max-individuals."
         )
-    if asked != most and manifest.method == "bu":
+    if asked != most and manifest.pose.identity:
         raise UsageError(
-            f"This bottom-up bundle always finds {most} individual(s), got "
+            f"This bundle tells {most} individuals apart and looks for as many, got "
             f"--max-individuals {asked}. Leave the option out."
         )
     return asked

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from dlc_deploy.errors import BundleError, VerificationError
 from dlc_deploy.poses import Boxes, Poses
 
 from .estimator import Estimator
-from .pipelines import TopDown
+from .pipelines import ConditionalTopDown, TopDown
 
 TOLERANCE_PX = 0.01
 MIN_SCORE = 0.05
@@ -29,18 +29,21 @@ class Replay:
         px_max: largest distance in pixels of the frame.
         score_max: largest difference of a score or an identity; infinite where an animal or
             keypoint is found that the golden frame does not have.
-        boxes_px_max: largest distance of a box's corner; None for a bottom-up model.
+        boxes_px_max: largest distance of a box's corner; None for a model without a detector.
+        conditions_px_max: largest distance of a pose that was refined; None for a bundle without a
+            model that finds them.
     """
 
     points: int
     px_max: float
     score_max: float
-    boxes_px_max: float | None
+    boxes_px_max: float | None = None
+    conditions_px_max: float | None = None
 
     @property
     def passed(self) -> bool:
         """Whether something was compared and all of it agrees."""
-        worst = max(self.px_max, self.boxes_px_max or 0.0)
+        worst = max(self.px_max, self.boxes_px_max or 0.0, self.conditions_px_max or 0.0)
         return self.points > 0 and worst <= TOLERANCE_PX and self.score_max <= MAX_SCORE_ERROR
 
     def require(self) -> None:
@@ -60,8 +63,8 @@ class Replay:
 def replay_golden(estimator: Estimator, golden: Golden) -> Replay:
     """Run the golden frame.
 
-    In a top-down model the crops are cut from the expected boxes: a box that differs in its last
-    bit may round to a crop one pixel aside, which is no fault of the pose engine.
+    In a top-down model the crops are cut from the expected boxes or conditions: one that differs in
+    its last bit may round to a crop one pixel aside, which is no fault of the pose engine.
 
     Raises:
         BundleError: the golden poses are not of this model, or not of these frames.
@@ -69,14 +72,18 @@ def replay_golden(estimator: Estimator, golden: Golden) -> Replay:
     expected = golden.poses
     _check_shape(estimator, golden)
     pipeline = estimator.pipeline
-    boxes_px = None
     if isinstance(pipeline, TopDown) and expected.boxes is not None:
         detected = pipeline.detect(pipeline.prepare(golden.frames))
         boxes_px = _farthest(_corners(expected.boxes), _corners(detected.boxes))
         poses = pipeline.poses_in_boxes(golden.frames, expected.boxes)
-    else:
-        poses = estimator(golden.frames)
-    return _compare(expected, poses, boxes_px)
+        return replace(_compare(expected, poses), boxes_px_max=boxes_px)
+    if isinstance(pipeline, ConditionalTopDown) and golden.conditions is not None:
+        replay = _compare(expected, pipeline.refine(golden.frames, golden.conditions))
+        if estimator.bundle.manifest.conditions is None:
+            return replay
+        found = _compare(golden.conditions, pipeline.find(golden.frames))
+        return replace(replay, conditions_px_max=found.px_max)
+    return _compare(expected, estimator(golden.frames))
 
 
 def _check_shape(estimator: Estimator, golden: Golden) -> None:
@@ -91,7 +98,7 @@ def _check_shape(estimator: Estimator, golden: Golden) -> None:
         )
 
 
-def _compare(expected: Poses, got: Poses, boxes_px: float | None) -> Replay:
+def _compare(expected: Poses, got: Poses) -> Replay:
     wanted_xy, wanted = _keypoints(expected)
     xy, score = _keypoints(got)
     present, sure = np.isfinite(wanted), wanted >= MIN_SCORE
@@ -102,7 +109,6 @@ def _compare(expected: Poses, got: Poses, boxes_px: float | None) -> Replay:
         points=int(chosen.sum()),
         px_max=_farthest(wanted_xy[chosen], xy[chosen]),
         score_max=float("inf") if invented.any() else score_max,
-        boxes_px_max=boxes_px,
     )
 
 

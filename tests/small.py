@@ -39,6 +39,17 @@ class SmallBackbone(BaseBackbone):
         return torch.as_tensor(self.layers(x))
 
 
+@BACKBONES.register_module
+class SmallConditionalBackbone(SmallBackbone):
+    """The same, which also sees how far each keypoint of a given pose is from the middle."""
+
+    conditional = True
+
+    def forward(self, x: torch.Tensor, cond_kpts: torch.Tensor) -> torch.Tensor:
+        away = (cond_kpts[..., :2].mean((1, 2)) - 32).view(-1, 1, 2, 1).mean(2, keepdim=True)
+        return super().forward(x + 0.01 * away)
+
+
 def heatmap_head(keypoints: int = len(BODYPARTS)) -> dict[str, Any]:
     def deconv(out: int) -> dict[str, Any]:
         return {"channels": [CHANNELS, out], "kernel_size": [3], "strides": [2]}
@@ -98,6 +109,47 @@ def config(*, top_down: bool = False, individuals: int = 1) -> dict[str, Any]:
     return copy.deepcopy(content)
 
 
+def several(content: dict[str, Any], *, unique: bool = False, identity: bool = False) -> None:
+    """Make ``content`` a bottom-up project of two mice, whose keypoints part affinity fields link;
+    with one unique bodypart, and with an identity head, if asked for."""
+
+    def deconv(out: int) -> dict[str, Any]:
+        return {"channels": [CHANNELS, out], "kernel_size": [3], "strides": [2]}
+
+    edges = [[0, 1], [0, 2], [1, 2]]
+    heads = content["model"]["heads"]
+    heads["bodypart"] |= {
+        "type": "DLCRNetHead",
+        "predictor": {
+            "type": "PartAffinityFieldPredictor",
+            "num_animals": 2,
+            "num_multibodyparts": len(BODYPARTS),
+            "num_uniquebodyparts": 0,
+            "nms_radius": 5,
+            "sigma": 1.0,
+            "locref_stdev": 7.2801,
+            "min_affinity": 0.05,
+            "graph": edges,
+            "edges_to_keep": [0, 1, 2],
+            "apply_sigmoid": True,
+            "clip_scores": False,
+        },
+        "paf_config": deconv(2 * len(edges)),
+        "num_stages": 1,
+    }
+    heads["bodypart"]["criterion"]["paf"] = {"type": "WeightedHuberCriterion", "weight": 0.1}
+    content["metadata"]["individuals"] = ["mouse1", "mouse2"]
+    if unique:
+        content["metadata"]["unique_bodyparts"] = ["corner"]
+        heads["unique_bodypart"] = heatmap_head(1)
+    if identity:
+        content["metadata"]["with_identity"] = True
+        heads["identity"] = heatmap_head(2) | {
+            "predictor": {"type": "IdentityPredictor", "apply_sigmoid": True},
+            "locref_config": None,
+        }
+
+
 def model(content: dict[str, Any] | None = None, seed: int = 0) -> PoseModel:
     """The model of a configuration with weights drawn at random, so that heatmaps reach scores."""
     torch.manual_seed(seed)
@@ -106,6 +158,9 @@ def model(content: dict[str, Any] | None = None, seed: int = 0) -> PoseModel:
         for name, parameter in built.named_parameters():
             if name.startswith("heads"):
                 nn.init.normal_(parameter, std=0.2)
+            if name == "heads.bodypart.heatmap_head.deconv_layers.0.bias":
+                # Where an image is flat, rounding chooses among peaks, which have to be low then.
+                parameter -= 0 if built.predictor("bodypart").grouping is None else 4
     return built.eval()
 
 

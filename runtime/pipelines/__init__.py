@@ -96,7 +96,7 @@ def connect(
             conditions = connect(own, {"pose": engines["conditions"]}, max_individuals)
         return ConditionalTopDown(manifest, engines["pose"], max_individuals, conditions)
     if manifest.detector is None:
-        return BottomUp(manifest, engines["pose"])
+        return BottomUp(manifest, engines["pose"], max_individuals)
     return TopDown(manifest, engines["detector"], engines["pose"], max_individuals)
 
 

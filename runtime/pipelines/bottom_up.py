@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlc_deploy.engine import Arrays, Engine
+from dlc_deploy.grouping import PafGrouping
 from dlc_deploy.manifest import Manifest
 from dlc_deploy.poses import Poses
 
@@ -36,13 +37,21 @@ class BottomUp:
     What the graph found becomes animals, and animals are named, in a step of its own where the
     model needs it. The order is deeplabcut's (data/postprocessor.py): group, look up identities,
     map to the frame, assign names.
+
+    Args:
+        manifest: of the bundle.
+        pose: the engine of its pose graph.
+        max_individuals: animals to look for, at most as many as the graph does.
     """
 
-    def __init__(self, manifest: Manifest, pose: Engine) -> None:
+    def __init__(self, manifest: Manifest, pose: Engine, max_individuals: int) -> None:
         if manifest.pose.frame is None:
             raise ValueError("A bottom-up bundle needs manifest.pose.frame, got None.")
         self._preprocessing = manifest.pose.frame
+        self._individuals = max_individuals
         self._grouping = manifest.pose.grouping
+        if isinstance(self._grouping, PafGrouping):
+            self._grouping = self._grouping.model_copy(update={"individuals": max_individuals})
         self._needs_work = self._grouping is not None or manifest.pose.identity
         self._pose = pose
 
@@ -73,7 +82,7 @@ class BottomUp:
 
     def group(self, decoded: Decoded) -> Poses:
         """Poses in pixels of the frames."""
-        outputs = decoded.outputs
+        outputs = _of_best(decoded.outputs, self._individuals)
         scale, offset = np.array(decoded.placement.scale), np.array(decoded.placement.offset)
         grouped = self._grouped(outputs)
         found = poses_in_frame(
@@ -94,6 +103,20 @@ class BottomUp:
         from dlc_deploy.runtime.assembly import group
 
         return group(self._grouping, outputs)
+
+
+def _of_best(outputs: Arrays, individuals: int) -> Arrays:
+    """The outputs as a graph would give them that looks for fewer animals: it finds the best peaks
+    of each bodypart, or the best poses, and nothing else depends on how many."""
+    best = slice(individuals)
+    places = {
+        "poses": np.s_[:, best],
+        "peaks": np.s_[:, :, best],
+        "affinities": np.s_[:, :, best, best],
+    }
+    return {
+        name: value[places[name]] if name in places else value for name, value in outputs.items()
+    }
 
 
 def poses_in_frame(poses: Float, scale: NDArray[Any], offset: NDArray[Any]) -> Poses:

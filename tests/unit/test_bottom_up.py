@@ -31,7 +31,7 @@ def pipeline(engine, *, unique=(), **changes):
         file="p", precision="fp32", size=None, normalization=Normalization(), frame=HALF, **changes
     )
     found = manifest(2, unique=unique).model_copy(update={"pose": pose})
-    return BottomUp(found, engine)
+    return BottomUp(found, engine, found.max_individuals)
 
 
 def peaks_of_two():

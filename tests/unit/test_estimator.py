@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import dlc_deploy
+from dlc_deploy.bundle import MANIFEST, Bundle
 from dlc_deploy.errors import BundleError, UsageError
 from dlc_deploy.runtime.parallel import Parallelism
 from tests.tiny_bundle import TAIL, dot, frame, write_bundle
@@ -76,9 +77,14 @@ def test_individuals_that_the_bundle_cannot_find_are_refused(top_down, asked):
         dlc_deploy.load(top_down, max_individuals=asked)
 
 
-def test_a_bottom_up_bundle_takes_its_own_number_of_individuals_only(tmp_path):
+def test_a_bundle_that_tells_animals_apart_looks_for_all_of_them(tmp_path):
     path = write_bundle(tmp_path / "two", individuals=2)
-    with pytest.raises(UsageError, match=r"always finds 2 individual\(s\).*Leave the option out"):
+    manifest = Bundle.open(path).manifest
+    named = manifest.model_copy(
+        update={"pose": manifest.pose.model_copy(update={"identity": True})}
+    ).sealed()
+    (path / MANIFEST).write_text(named.to_json())
+    with pytest.raises(UsageError, match=r"tells 2 individuals apart .*Leave the option out"):
         dlc_deploy.load(path, max_individuals=1)
     with dlc_deploy.load(path, max_individuals=2) as pose:
         assert pose.max_individuals == 2

@@ -66,7 +66,7 @@ def test_bottom_up_maps_back_what_it_resized():
         file="p", precision="fp32", size=(60, 100), normalization=Normalization(), frame=spec
     )
     engine = FakeEngine(poses_at(40, 30))
-    poses = run_steps(BottomUp(manifest(pose=graph), engine), FRAMES)
+    poses = run_steps(BottomUp(manifest(pose=graph), engine, 1), FRAMES)
     assert engine.seen[0].shape == (3, 60, 100, 3)
     np.testing.assert_array_equal(poses.xy, np.float32([80, 60]) * np.ones((3, 1, 2, 1), "f4"))
     assert poses.boxes is None
