@@ -107,6 +107,7 @@ def test_top_down_poses_and_boxes_follow_the_dot(analyze, video, tmp_path):
     with (tmp_path / f"dot{SCORER}_full.pickle").open("rb") as file:
         frames = pickle.load(file)
     assert len([name for name in frames if name.startswith("frame")]) == FRAMES
+    assert left(tmp_path, "dot.mp4") == results("dot", "_assemblies.pickle")
     report = json.loads((tmp_path / f"dot{SCORER}.run.json").read_text())
     assert report["max_individuals"] == 2 and set(report["engines"]) == {"pose", "detector"}
     for number in range(FRAMES):
