@@ -17,7 +17,10 @@ DESCRIPTION = "Turn a DeepLabCut 3 snapshot (and its detector's) into a bundle t
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument(
-        "snapshot", type=Path, help="snapshot-NNN.pt, or the file of DeepLabCut's export_model"
+        "snapshot",
+        type=Path,
+        help="snapshot-NNN.pt, the file of DeepLabCut's export_model, or a model of its zoo "
+        "(modelzoo:superanimal_quadruped[/POSE_MODEL[+DETECTOR]])",
     )
     parser.add_argument("--detector", type=Path, help="detector snapshot of a top-down model")
     parser.add_argument(

@@ -27,6 +27,7 @@ from dlc_deploy.runtime.engines import open_engine
 from dlc_deploy.runtime.outputs.scorer import origin_of, scorer_name
 from dlc_deploy.runtime.pipelines import ConditionalTopDown, Pipeline, connect, run_steps
 
+from . import modelzoo
 from .graph import DetectorGraph, PoseGraph
 from .onnx import INPUT, write_onnx
 from .parity import DEFAULT_TOLERANCE, Parity, compare
@@ -58,7 +59,8 @@ def export(
     """Make a bundle from a DeepLabCut snapshot.
 
     Args:
-        snapshot: a pose snapshot, or the single file of DeepLabCut's ``export_model``.
+        snapshot: a pose snapshot, the single file of DeepLabCut's ``export_model``, or a model of
+            its zoo (``modelzoo:superanimal_quadruped``, see :mod:`.modelzoo`).
         detector: the detector's snapshot of a top-down model.
         conditions: the snapshot of a bottom-up model whose poses a conditional top-down model
             refines; without it they are given when the bundle is used.
@@ -84,7 +86,7 @@ def export(
         VerificationError: an engine differs from the PyTorch graph; nothing is written.
     """
     snapshot = Path(snapshot)
-    folder = Path(output) if output is not None else Path(snapshot.stem)
+    folder = Path(output) if output is not None else Path(_name(snapshot))
     _check_output(folder, overwrite)
     _check_numbers(max_individuals, tolerance)
     progress("loading the snapshot")
@@ -187,7 +189,7 @@ def draft_manifest(source: Source, plan: Plan) -> Manifest:
     return Manifest(
         method=source.config.method,
         net_type=source.config.net_type,
-        scorer=scorer_name(source.config.net_type, origin),
+        scorer=source.scorer or scorer_name(source.config.net_type, origin),
         bodyparts=tuple(metadata.bodyparts),
         unique_bodyparts=tuple(metadata.unique_bodyparts),
         individuals=_names(metadata.individuals, plan.individuals),
@@ -200,6 +202,11 @@ def draft_manifest(source: Source, plan: Plan) -> Manifest:
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         files={},
     )
+
+
+def _name(snapshot: Path) -> str:
+    """The folder of a bundle where nobody names one."""
+    return modelzoo.folder_name(snapshot) if modelzoo.is_zoo_name(snapshot) else snapshot.stem
 
 
 def _names(known: list[str], count: int) -> tuple[str, ...]:

@@ -48,9 +48,12 @@ class ZooModel:
     """A pose model and a detector of the zoo, on this machine.
 
     Attributes:
+        scorer: the name DeepLabCut gives to results of these models (its modelzoo/utils.py,
+            get_super_animal_scorer).
         config: what ``PoseConfig.from_mapping`` takes.
     """
 
+    scorer: str
     snapshot: Path
     detector: Path
     config: dict[str, Any]
@@ -59,6 +62,11 @@ class ZooModel:
 def is_zoo_name(snapshot: PurePath) -> bool:
     """Whether what stands where a snapshot is expected names a model of the zoo."""
     return str(snapshot).startswith(PREFIX)
+
+
+def folder_name(name: PurePath) -> str:
+    """What a bundle of this model is called where nobody says."""
+    return re.sub(r"[/+]", "_", name.as_posix().removeprefix(PREFIX))
 
 
 def fetch(name: PurePath) -> ZooModel:
@@ -75,6 +83,7 @@ def fetch(name: PurePath) -> ZooModel:
     library = _dlclibrary()
     dataset, pose_model, detector = resolve(library, name.as_posix())
     return ZooModel(
+        f"{dataset}_{pose_model}_{detector}",
         _snapshot(library, dataset, pose_model),
         _snapshot(library, dataset, detector),
         superanimal_config(dataset, pose_model, detector, INDIVIDUALS),

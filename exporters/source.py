@@ -58,11 +58,13 @@ class Source(PoseSource):
     Attributes:
         detector: that of a top-down model, with its weights.
         conditions: the bottom-up model whose poses a conditional top-down model refines.
+        scorer: the name of results of a model of the zoo; others get theirs from where they lie.
     """
 
     detector_snapshot: Path | None = None
     detector: BaseDetector | None = None
     conditions: PoseSource | None = None
+    scorer: str | None = None
 
     @property
     def detector_config(self) -> Detector:
@@ -101,8 +103,11 @@ def load_source(
         UsageError: models that do not belong together, or more individuals than the model can find.
         UnavailableError: a model of the zoo could not be downloaded.
     """
+    scorer = None
     if modelzoo.is_zoo_name(snapshot):
-        snapshot, detector, weights = _from_zoo(snapshot, detector, config)
+        found = _from_zoo(snapshot, detector, config)
+        scorer, snapshot, detector = found.scorer, found.snapshot, found.detector
+        weights = replace(load_snapshot(snapshot), config=found.config)
     else:
         weights = load_snapshot(snapshot)
     pose_config, text = _configuration(snapshot, weights, config)
@@ -117,21 +122,17 @@ def load_source(
         detector,
         _detector(pose_config, detector_state, detector or snapshot),
         None if conditions is None else _conditions(conditions, pose_config),
+        scorer,
     )
 
 
-def _from_zoo(
-    name: Path, detector: Path | None, config: Path | None
-) -> tuple[Path, Path, Snapshot]:
-    """The snapshot and the detector's snapshot that a name stands for, and what the first holds."""
+def _from_zoo(name: Path, detector: Path | None, config: Path | None) -> modelzoo.ZooModel:
     if detector is not None or config is not None:
         raise UsageError(
             f"{name}: a model of the zoo has its own detector and configuration. Leave --detector "
             f"and --config out; a detector is chosen with {modelzoo.SYNTAX}."
         )
-    found = modelzoo.fetch(name)
-    weights = replace(load_snapshot(found.snapshot), config=found.config)
-    return found.snapshot, found.detector, weights
+    return modelzoo.fetch(name)
 
 
 def _pose_model(snapshot: Path, config: PoseConfig, weights: Snapshot) -> PoseModel:

@@ -45,11 +45,12 @@ class ResultFiles:
         labeled_video: bool,
         multi_animal: bool = False,
     ) -> ResultFiles:
-        """DeepLabCut's names: stem and scorer without anything between them.
+        """DeepLabCut's names: stem and scorer without anything between them, but for models of its
+        zoo.
 
         ``multi_animal`` is what :func:`dlc_deploy.runtime.outputs.track.is_multi_animal` says.
         """
-        base = f"{stem}{scorer}"
+        base = f"{stem}{scorer}" if scorer.startswith("DLC_") else f"{stem}_{scorer}"
         return cls(
             h5=folder / f"{base}.h5",
             full_pickle=folder / f"{base}_full.pickle",

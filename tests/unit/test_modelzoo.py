@@ -13,6 +13,7 @@ import yaml
 from dlc_deploy.config import PoseConfig
 from dlc_deploy.errors import ConfigError, UnavailableError, UsageError
 from dlc_deploy.exporters import modelzoo
+from dlc_deploy.runtime.outputs.files import ResultFiles
 from dlc_deploy.training.config.superanimal import superanimal_config
 
 QUADRUPED, HUMANS = "superanimal_quadruped", "superanimal_humanbody"
@@ -242,6 +243,9 @@ def made_snapshots(library, monkeypatch):
 
 @pytest.mark.torch
 def test_a_model_of_the_zoo_is_loaded_with_its_weights_and_its_configuration(made_snapshots):
+    pytest.importorskip("onnx")
+    from dlc_deploy.exporters.export import draft_manifest
+    from dlc_deploy.exporters.plan import plan_graphs
     from dlc_deploy.exporters.source import load_source
 
     source = load_source(Path(f"modelzoo:{QUADRUPED}/rtmpose_s+ssdlite"))
@@ -254,7 +258,32 @@ def test_a_model_of_the_zoo_is_loaded_with_its_weights_and_its_configuration(mad
         for key, value in made_snapshots[name].state_dict().items():
             assert (weights[key] == value).all()
     assert len(source.config.metadata.bodyparts) == 39
+    # As DeepLabCut's get_super_animal_scorer.
+    scorer = f"{QUADRUPED}_rtmpose_s_ssdlite"
+    assert draft_manifest(source, plan_graphs(source, None, 2, "fp32")).scorer == scorer
     assert PoseConfig.from_mapping(yaml.safe_load(source.config_text), source="") == source.config
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        ("modelzoo:superanimal_bird", "superanimal_bird"),
+        ("modelzoo:superanimal_bird/rtmpose_s+ssdlite", "superanimal_bird_rtmpose_s_ssdlite"),
+    ],
+)
+def test_a_bundle_is_named_as_the_model(name, folder):
+    assert modelzoo.folder_name(PurePath(name)) == folder
+
+
+def test_results_of_the_zoos_models_are_named_as_deeplabcut_names_them(tmp_path):
+    made = {
+        scorer: ResultFiles.of(tmp_path, "mice", scorer, csv=False, labeled_video=False).h5.name
+        for scorer in ("DLC_Net_taskshuffle1_snapshot_10", "superanimal_bird_rtmpose_s_ssdlite")
+    }
+    assert list(made.values()) == [
+        "miceDLC_Net_taskshuffle1_snapshot_10.h5",
+        "mice_superanimal_bird_rtmpose_s_ssdlite.h5",
+    ]
 
 
 @pytest.mark.torch
