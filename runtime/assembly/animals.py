@@ -9,7 +9,6 @@ many peaks there are in the frame; here the link of the earlier edge wins.
 from __future__ import annotations
 
 import heapq
-from collections import defaultdict
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -86,8 +85,7 @@ class _Builder:
         self._part = (np.arange(len(links.component)) // places).tolist()
         self._ends = list(zip(links.source.tolist(), links.target.tolist(), strict=True))
         self._affinity: list[float] = links.affinity.tolist()
-        self._open: list[int] = []
-        self._neighbours: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        self._connect(np.arange(0))
         self._taken: set[int] = set()
 
     def take_complete(self) -> None:
@@ -104,11 +102,7 @@ class _Builder:
             plain[group] = self._plain(nodes, np.flatnonzero(chosen))
             if plain[group] is not None:
                 left &= ~chosen
-        self._open = np.flatnonzero(left).tolist()
-        for link in self._open:
-            source, target = self._ends[link]
-            self._neighbours[source].append((target, link))
-            self._neighbours[target].append((source, link))
+        self._connect(np.flatnonzero(left))
         for group in groups:
             animal = plain[group] or self._joined(np.flatnonzero(of_link == group))
             self._take(animal)
@@ -161,6 +155,19 @@ class _Builder:
                 self._fill(animal)
                 self._taken.update(animal.nodes)
 
+    def _connect(self, links: Index) -> None:
+        """Remember the open links, and for each node those that begin or end there: in their order,
+        ``_others`` at the other end of ``_through``, from ``_first`` of the node on."""
+        ends = self._links.source[links], self._links.target[links]
+        node, other = np.concatenate(ends), np.concatenate(ends[::-1])
+        through = np.tile(links, 2)
+        order = np.argsort(node * (len(self._ends) + 1) + through)
+        self._open: list[int] = links.tolist()
+        self._others: list[int] = other[order].tolist()
+        self._through: list[int] = through[order].tolist()
+        nodes = np.arange(len(self._part) + 1)
+        self._first: list[int] = np.searchsorted(node[order], nodes).tolist()
+
     def _plain(self, nodes: Index, links: Index) -> Animal | None:
         """The animal of a complete group that has each bodypart once."""
         parts = [self._part[node] for node in nodes.tolist()]
@@ -184,14 +191,14 @@ class _Builder:
         A link to a bodypart that the animal has already can bring nothing, and nor can what lies
         behind it: such links need no look.
         """
-        part, affinity, taken = self._part, self._affinity, self._taken
-        nodes, neighbours = animal.nodes, self._neighbours
+        part, affinity, taken, nodes = self._part, self._affinity, self._taken, animal.nodes
         heap: list[tuple[float, int, int, int]] = []
         count = 0
         new = [node for node in nodes if node >= 0]
         while animal.size < self._bodyparts:
             for node in new:
-                for other, link in neighbours[node]:
+                around = slice(self._first[node], self._first[node + 1])
+                for other, link in zip(self._others[around], self._through[around], strict=True):
                     if nodes[part[other]] < 0 and other not in taken:
                         count += 1
                         heapq.heappush(heap, (-affinity[link], count, link, other))
