@@ -21,8 +21,8 @@ from .reference import Call
 
 MIN_SCORE = 0.05
 MAX_SCORE_ERROR = 1e-3
-# Affinities are rounded to three decimals, so that rounding before can move them by one step.
-MAX_AFFINITY_ERROR = 1.5e-3
+# As exact as scores; and they are rounded to three decimals, which can move them by one step more.
+MAX_AFFINITY_ERROR = MAX_SCORE_ERROR + 1.001e-3
 CHANGED_PEAK_PIXELS = 1.0
 DEFAULT_TOLERANCE = {"fp32": 0.01}
 

@@ -8,6 +8,15 @@ import os
 import pytest
 
 
+def pytest_collection_modifyitems(config, items):
+    """One process runs all tests of a file, or of a family in it, that share an exported graph."""
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
+    for item in items:
+        family = getattr(item, "callspec", None) and item.callspec.params.get("family")
+        item.add_marker(pytest.mark.xdist_group(f"{item.path.stem} {family or ''}"))
+
+
 def pytest_runtest_setup(item):
     if item.get_closest_marker("gpu") is None:
         return
