@@ -11,6 +11,7 @@ from pathlib import Path
 
 import onnx
 import torch
+import torch.fx.experimental._config
 from torch import nn
 from torch.export import Dim
 
@@ -67,10 +68,8 @@ def write_onnx(
     try:
         with _quiet(), torch.inference_mode():
             program = torch.onnx.export(
-                graph.eval(),
-                tuple(inputs.values()),
+                _captured(graph.eval(), tuple(inputs.values()), tuple(shapes)),
                 dynamo=True,
-                dynamic_shapes=tuple(shapes),
                 input_names=list(inputs),
                 output_names=list(outputs),
                 verbose=False,
@@ -83,6 +82,24 @@ def write_onnx(
     assert program is not None
     program.save(str(path))
     _check(path, size, outputs)
+
+
+def _captured(
+    graph: nn.Module, inputs: tuple[torch.Tensor, ...], shapes: tuple[dict[int, object], ...]
+) -> torch.export.ExportedProgram:
+    """What ``graph`` computes, captured as ``torch.onnx.export`` would at its first try.
+
+    Its second try, in strict mode, must not be made: there free sizes pass for whole numbers of
+    Python, so code for fixed sizes would go into the graph, computing in float32 what is float64.
+    """
+    with torch.fx.experimental._config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
+        return torch.export.export(
+            graph,
+            inputs,
+            dynamic_shapes=shapes,
+            strict=False,
+            prefer_deferred_runtime_asserts_over_guards=True,
+        )
 
 
 def _reason(error: BaseException) -> str:

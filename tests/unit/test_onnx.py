@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import warnings
 
 import numpy as np
@@ -138,6 +139,23 @@ def test_a_module_that_cannot_be_exported_ends_in_one_clear_sentence(tmp_path, m
     assert len(message) < 500 and "\n" not in message and "\x1b" not in message
     assert error.value.__cause__ is not None
     assert not (tmp_path / "x.onnx").exists()
+
+
+class Rounding(nn.Module):
+    """Has a way for free sizes, which fails, and one for numbers of Python."""
+
+    def forward(self, images):
+        height = images.shape[1]
+        if isinstance(height, int):
+            return images.float() * math.floor(800 / height * height)
+        raise NotImplementedError("free sizes")
+
+
+def test_free_sizes_never_take_the_way_of_fixed_ones(tmp_path):
+    with pytest.raises(OnnxExportError, match="NotImplementedError: free sizes"):
+        write_onnx(Rounding(), tmp_path / "x.onnx", size=FREE, outputs=("out",))
+    size = InputSize((48, 64), fixed=True)
+    write_onnx(Rounding(), tmp_path / "x.onnx", size=size, outputs=("out",))
 
 
 def test_exporting_leaves_warnings_and_loggers_as_they_were(tmp_path):
