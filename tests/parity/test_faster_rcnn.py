@@ -14,16 +14,33 @@ from dlc_deploy.config import PoseConfig  # noqa: E402
 from dlc_deploy.exporters.graph import DetectorGraph  # noqa: E402
 from dlc_deploy.exporters.onnx import InputSize, write_onnx  # noqa: E402
 from dlc_deploy.preprocessing import Normalization  # noqa: E402
-from dlc_deploy.training.models.detectors import DETECTORS  # noqa: E402
+from dlc_deploy.training.models.detectors import DETECTORS, faster_rcnn  # noqa: E402
 from dlc_deploy.training.models.detectors.region_proposals import propose  # noqa: E402
 from dlc_deploy.training.models.detectors.resize import normalized, resized  # noqa: E402
-from dlc_deploy.training.models.detectors.roi import pool_regions  # noqa: E402
 from tests import drawn_detectors  # noqa: E402
 
-NAMES = ("fasterrcnn_mobilenet_v3_large_fpn",)
+MOBILENET, RESNET = "fasterrcnn_mobilenet_v3_large_fpn", "fasterrcnn_resnet50_fpn_v2"
+# The larger network needs half a minute.
+NAMES = (MOBILENET, pytest.param(RESNET, marks=pytest.mark.slow))
 pytestmark = [needs_reference, pytest.mark.torch]
 # The contract of an fp32 engine.
 TOLERANCE_PX = 0.01
+# Boxes of these random networks amplify rounding: the same network in float64 finds boxes up to
+# 0.0053 px from DeepLabCut's. Three times that, as the order of summation is another.
+TOLERANCE_PX_OF_BOXES = 0.016
+# 2e-3 of the standard deviation of the logits, 1.6, of which a score takes a quarter at the most.
+TOLERANCE_OF_SCORES = 1e-3
+
+
+class Given(torch.nn.Module):
+    """A network whose outputs are known."""
+
+    def __init__(self, outputs):
+        super().__init__()
+        self.outputs = outputs
+
+    def forward(self, *inputs):
+        return self.outputs
 
 
 class Family:
@@ -36,16 +53,16 @@ class Family:
         state = {key: torch.from_numpy(value) for key, value in families.weights(name).items()}
         self.model.load_state_dict(state)
         self.model.eval()
-        self.arrays = dict(np.load(families.folder(name) / "output.npz"))
-        self.frames = np.load(families.folder(name) / "input.npz")["images"]
+        self.shapes = [(key, list(value.shape)) for key, value in self.model.state_dict().items()]
+        with np.load(families.folder(name) / "output.npz") as file:
+            self.arrays = dict(file)
         self.images = torch.from_numpy(self.arrays["preprocessed"])
 
     def raw(self, key):
         return self.arrays[f"raw/detector/{key}"]
 
-    @property
-    def normalization(self):
-        return self.config.data.inference.normalization()
+    def predictions(self, frame):
+        return self.arrays[f"pred_{frame}/boxes"], self.arrays[f"pred_{frame}/scores"]
 
 
 @pytest.fixture(params=NAMES, scope="module")
@@ -55,27 +72,58 @@ def family(request):
 
 @pytest.fixture(scope="module")
 def computed(family):
-    """The steps of ``decode``, with the proposals of DeepLabCut for the last one."""
+    """What the parts of the network give; those before the regions are then known to it, so that
+    they are computed once."""
     network = family.model.model
     with torch.inference_mode():
         canvas, size = resized(normalized(family.images, network.transform), network.transform)
         features = network.backbone(canvas)
         objectness, deltas = network.rpn.head(list(features.values()))
-        proposals, found = propose(network.rpn, list(features.values()), canvas.shape[2:], size)
-        heads = network.roi_heads
-        levels = [features[name] for name in heads.box_roi_pool.featmap_names if name in features]
-        theirs = torch.from_numpy(family.raw("proposals"))
-        pooled = pool_regions(heads.box_roi_pool, levels, family.model.strides, theirs)
-        logits, codes = heads.box_predictor(heads.box_head(pooled.flatten(0, 1)))
-    values = {"class_logits": logits, "box_regression": codes}
-    for level, (scores, boxes) in enumerate(zip(objectness, deltas, strict=True)):
-        values |= {f"rpn_objectness_{level}": scores, f"rpn_deltas_{level}": boxes}
-    return {"canvas": canvas, "size": size, "proposals": proposals, "found": found, "raw": values}
+    network.backbone, network.rpn.head = Given(features), Given((objectness, deltas))
+    raw = {f"rpn_objectness_{level}": values.numpy() for level, values in enumerate(objectness)}
+    raw |= {f"rpn_deltas_{level}": values.numpy() for level, values in enumerate(deltas)}
+    return {"canvas": canvas, "size": size, "raw": raw}
+
+
+@pytest.fixture(scope="module")
+def from_their_proposals(family, computed):
+    """Boxes and scores from DeepLabCut's own proposals, and the raw outputs on the way."""
+    proposals = torch.from_numpy(family.raw("proposals"))
+    found = torch.ones(proposals.shape[:2], dtype=torch.bool)
+    outputs = []
+    predictor = family.model.model.roi_heads.box_predictor
+    hook = predictor.register_forward_hook(lambda module, inputs, values: outputs.extend(values))
+    with pytest.MonkeyPatch.context() as patch, torch.inference_mode():
+        patch.setattr(faster_rcnn, "propose", lambda *arguments: (proposals, found))
+        boxes, scores = family.model.decode(family.images, 100)
+    hook.remove()
+    logits, codes = (values.numpy() for values in outputs)
+    return boxes.numpy(), scores.numpy(), {"class_logits": logits, "box_regression": codes}
+
+
+@pytest.fixture(scope="module")
+def decoded(family, computed):
+    with torch.inference_mode():
+        boxes, scores = family.model.decode(family.images, 100)
+    return boxes.numpy(), scores.numpy()
+
+
+def assert_alike(found, expected, tolerance_px):
+    """Each box has its like. Where scores are equal, and saturated ones are so to the last bit,
+    rounding settles the order; a box in another place must have the score that belongs there."""
+    (boxes, scores), (wanted, heights) = found, expected
+    assert boxes.shape == wanted.shape and wanted.std() > 10 and wanted[:, 2].min() > 0
+    np.testing.assert_allclose(scores, heights, rtol=0, atol=TOLERANCE_OF_SCORES)
+    distance = np.abs(boxes[:, None] - wanted).max(-1)
+    like = distance.argmin(1)
+    assert sorted(like) == list(range(len(wanted)))
+    assert distance.min(1).max() <= tolerance_px
+    np.testing.assert_allclose(scores, heights[like], rtol=0, atol=TOLERANCE_OF_SCORES)
 
 
 def test_the_state_dict_has_deeplabcuts_keys_and_shapes(family):
-    ours = [(key, list(value.shape)) for key, value in family.model.state_dict().items()]
-    assert ours == [(entry["key"], entry["shape"]) for entry in families.entries(family.name)]
+    expected = [(entry["key"], entry["shape"]) for entry in families.entries(family.name)]
+    assert family.shapes == expected
 
 
 def test_images_are_deeplabcuts(family, computed):
@@ -85,68 +133,79 @@ def test_images_are_deeplabcuts(family, computed):
     np.testing.assert_array_equal(computed["canvas"][0, :, :128], rows)
 
 
-def test_raw_outputs_are_deeplabcuts(family, computed):
-    names = [key.split("/")[2] for key in family.arrays if key.startswith("raw/detector/")]
-    compared = [name for name in names if name in computed["raw"]]
+def test_raw_outputs_are_deeplabcuts(family, computed, from_their_proposals):
+    found = computed["raw"] | from_their_proposals[2]
+    kept = {key.split("/")[2] for key in family.arrays if key.startswith("raw/detector/")}
+    compared = sorted(kept & set(found))
     assert len(compared) >= 8 and {"class_logits", "box_regression"} < set(compared)
     for name in compared:
         expected = family.raw(name)
-        assert expected.std() > 0.01
-        found = computed["raw"][name].numpy().reshape(expected.shape)
-        # the contract; DeepLabCut against itself with two threads needs a third of it
-        np.testing.assert_allclose(found, expected, rtol=0, atol=2e-3 * float(expected.std()))
+        assert expected.std() > 0.1 and found[name].size == expected.size
+        # the contract; with two threads instead of one PyTorch itself needs up to 1.4e-3
+        np.testing.assert_allclose(
+            found[name].reshape(expected.shape), expected, rtol=0, atol=2e-3 * expected.std()
+        )
 
 
-def test_proposals_are_deeplabcuts(family, computed):
-    assert computed["found"].all()
+def test_proposals_are_deeplabcuts(family, computed, monkeypatch):
+    """From DeepLabCut's own outputs of the network, but for a level that the reference lacks."""
+    network, raw = family.model.model, computed["raw"]
+    raw = {key: family.arrays.get(f"raw/detector/{key}", values) for key, values in raw.items()}
+    levels = range(len(raw) // 2)
+    outputs = [
+        [torch.from_numpy(raw[f"rpn_{part}_{level}"]) for level in levels]
+        for part in ("objectness", "deltas")
+    ]
+    monkeypatch.setitem(network.rpn._modules, "head", Given(outputs))
+    proposals, found = propose(network.rpn, [], computed["canvas"].shape[2:], computed["size"])
+    assert found.all()
     for frame in range(2):
         expected = family.raw("proposals")[frame]
-        found = computed["proposals"][frame].numpy()
-        # Equal scores of a saturated sigmoid may stand in another order: each has its like.
-        distance = np.abs(found[:, None] - expected[None]).max(-1)
         assert expected.std() > 10
-        assert distance.min(axis=0).max() <= TOLERANCE_PX
-        assert distance.min(axis=1).max() <= TOLERANCE_PX
+        # Equal scores stand in any order. Rounding in the level that is lacking moves a few boxes.
+        distance = np.abs(proposals[frame].numpy()[:, None] - expected).max(-1)
+        for axis in (0, 1):
+            unlike = (distance.min(axis) > TOLERANCE_PX).sum()
+            assert unlike <= (20 if family.name == RESNET else 0)
 
 
-@pytest.mark.parametrize("detections", [3, 100])
-def test_decode_gives_deeplabcuts_boxes_in_their_order(family, detections):
-    with torch.inference_mode():
-        boxes, scores = family.model.decode(family.images, detections)
-    assert boxes.shape == (2, detections, 4)
+def test_all_boxes_are_deeplabcuts_from_its_proposals(family, from_their_proposals):
+    boxes, scores, _ = from_their_proposals
     for frame in range(2):
-        expected = family.arrays[f"pred_{frame}/boxes"][:detections]
-        heights = family.arrays[f"pred_{frame}/scores"][:detections]
-        assert len(expected) == detections and expected.std() > 10
-        np.testing.assert_allclose(boxes[frame], expected, rtol=0, atol=TOLERANCE_PX)
-        np.testing.assert_allclose(scores[frame], heights, rtol=0, atol=1e-5)
+        assert_alike((boxes[frame], scores[frame]), family.predictions(frame), TOLERANCE_PX)
 
 
-def test_forward_gives_deeplabcuts_boxes(family):
+def test_the_best_boxes_are_deeplabcuts(family, decoded):
+    """Those that the reference was asked for. Further ones hang on overlaps close to a threshold,
+    which rounding in the network crosses: in float64 up to 12 of 100 are others."""
+    for frame in range(2):
+        boxes, scores = (values[frame, :3] for values in decoded)
+        expected = [values[:3] for values in family.predictions(frame)]
+        assert_alike((boxes, scores), expected, TOLERANCE_PX_OF_BOXES)
+
+
+def test_all_boxes_are_those_of_the_steps_that_deeplabcut_takes(family, decoded, monkeypatch):
+    network = family.model.model
+    backbone = {name: values[:1] for name, values in network.backbone.outputs.items()}
+    head = [[values[:1] for values in part] for part in network.rpn.head.outputs]
+    monkeypatch.setitem(network._modules, "backbone", Given(backbone))
+    monkeypatch.setitem(network.rpn._modules, "head", Given(head))
     with torch.inference_mode():
         _, found = family.model(family.images[:1])
-    np.testing.assert_allclose(
-        found[0]["boxes"], family.arrays["pred_0/boxes"], rtol=0, atol=TOLERANCE_PX
-    )
-
-
-def written(model, normalization, path, *, detections, fixed):
-    graph = DetectorGraph(model, normalization, detections).eval()
-    size = InputSize((192, 256), fixed=fixed)
-    write_onnx(graph, path, size=size, outputs=("boxes", "scores"))
-    return graph
+    expected = found[0]["boxes"].numpy(), found[0]["scores"].numpy()
+    assert_alike([values[0] for values in decoded], expected, TOLERANCE_PX)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("variant", NAMES)
+@pytest.mark.parametrize("variant", [MOBILENET, RESNET])
 def test_a_graph_with_free_sizes_gives_torchvisions_boxes_at_each(variant, tmp_path):
     """Small images and few proposals; what is computed from their size is the same. Pixels are of
     the range that the weights were drawn for, so that scores differ and have one order."""
     engines = pytest.importorskip("dlc_deploy.runtime.engines")
     model = drawn_detectors.faster_rcnn(variant, small=True)
-    graph = written(
-        model, Normalization(kind="unit"), tmp_path / "d.onnx", detections=6, fixed=False
-    )
+    graph = DetectorGraph(model, Normalization(kind="unit"), 6).eval()
+    size = InputSize((192, 256), fixed=False)
+    write_onnx(graph, tmp_path / "d.onnx", size=size, outputs=("boxes", "scores"))
     random = np.random.default_rng(0)
     with engines.open_engine(tmp_path / "d.onnx") as engine:
         for count, *size in [(1, 192, 256), (3, 97, 131), (2, 300, 193)]:
