@@ -95,7 +95,7 @@ def _config(name: str, *, several: bool, detector: str | None = None) -> dict[st
             "multianimalbodyparts": bodyparts,
             "individuals": animals,
         }
-    return make_pytorch_pose_config(
+    config = make_pytorch_pose_config(
         project,
         "pytorch_config.yaml",
         net_type=name,
@@ -103,6 +103,11 @@ def _config(name: str, *, several: bool, detector: str | None = None) -> dict[st
         detector_type=detector,
         ctd_conditions=_CONDITIONS_SHUFFLE if name.startswith("ctd_") else None,
     )
+    wanted = config["model"]["heads"]["bodypart"].get("input_size")
+    if wanted is not None:
+        # DeepLabCut's rtmpose_x is of 384 pixels, but is given crops of 256, on which it fails.
+        config["data"]["inference"]["top_down_crop"] |= {"width": wanted[0], "height": wanted[1]}
+    return config
 
 
 @dataclass(frozen=True, slots=True)

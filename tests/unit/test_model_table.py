@@ -11,7 +11,7 @@ pytest.importorskip("onnxruntime")
 
 from torch import nn  # noqa: E402
 
-from dlc_deploy.benchmarks import model_figures, model_table  # noqa: E402
+from dlc_deploy.benchmarks import model_figures, model_table, random_models  # noqa: E402
 from dlc_deploy.benchmarks.model_figures import Figures  # noqa: E402
 from dlc_deploy.benchmarks.model_table import (  # noqa: E402
     BEGIN,
@@ -139,6 +139,13 @@ def test_every_name_has_a_row_and_backbones_one_for_several_animals_too():
         ("ssdlite", "detector"),
     ]:
         assert kinds.count(expected) == 1
+
+
+def test_crops_have_the_size_that_a_network_is_made_for():
+    config = random_models._config("rtmpose_x", several=True)
+    assert config["model"]["heads"]["bodypart"]["input_size"] == [384, 384]
+    crop = config["data"]["inference"]["top_down_crop"]
+    assert (crop["width"], crop["height"]) == (384, 384)
 
 
 def test_an_unknown_name_is_refused():
