@@ -115,7 +115,8 @@ def _dynamic_shapes(size: InputSize) -> dict[int, object]:
     if not size.fixed:
         for axis, name in ((1, "height"), (2, "width")):
             if size.multiple == 1:
-                shapes[axis] = Dim(name, min=32, max=8192)
+                # Below, stages of stride 32 are one cell wide, which is another graph.
+                shapes[axis] = Dim(name, min=48, max=8192)
             else:
                 cells = Dim(f"{name}_cells", min=2, max=8192 // size.multiple)
                 shapes[axis] = size.multiple * cells
