@@ -103,10 +103,12 @@ def _config(name: str, *, several: bool, detector: str | None = None) -> dict[st
         detector_type=detector,
         ctd_conditions=_CONDITIONS_SHUFFLE if name.startswith("ctd_") else None,
     )
-    wanted = config["model"]["heads"]["bodypart"].get("input_size")
-    if wanted is not None:
-        # DeepLabCut's rtmpose_x is of 384 pixels, but is given crops of 256, on which it fails.
-        config["data"]["inference"]["top_down_crop"] |= {"width": wanted[0], "height": wanted[1]}
+    # Some of DeepLabCut's networks are of 384 pixels, but are given crops of 256, on which they fail.
+    section = config["model"]
+    if size := section["heads"]["bodypart"].get("input_size"):
+        config["data"]["inference"]["top_down_crop"] |= {"width": size[0], "height": size[1]}
+    elif size := section["backbone"].get("img_size"):
+        config["data"]["inference"]["top_down_crop"] |= {"height": size[0], "width": size[1]}
     return config
 
 

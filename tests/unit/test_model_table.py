@@ -141,11 +141,18 @@ def test_every_name_has_a_row_and_backbones_one_for_several_animals_too():
         assert kinds.count(expected) == 1
 
 
-def test_crops_have_the_size_that_a_network_is_made_for():
-    config = random_models._config("rtmpose_x", several=True)
-    assert config["model"]["heads"]["bodypart"]["input_size"] == [384, 384]
-    crop = config["data"]["inference"]["top_down_crop"]
-    assert (crop["width"], crop["height"]) == (384, 384)
+@pytest.mark.parametrize(
+    ("name", "width", "height"),
+    [
+        ("rtmpose_s", 256, 256),
+        ("rtmpose_x", 384, 384),
+        ("ctd_prenet_rtmpose_x_human", 288, 384),
+        ("ctd_coam_w48_human", 288, 384),
+    ],
+)
+def test_crops_have_the_size_that_a_network_is_made_for(name, width, height):
+    crop = random_models._config(name, several=True)["data"]["inference"]["top_down_crop"]
+    assert (crop["width"], crop["height"]) == (width, height)
 
 
 def test_an_unknown_name_is_refused():
