@@ -103,7 +103,7 @@ def _config(name: str, *, several: bool, detector: str | None = None) -> dict[st
         detector_type=detector,
         ctd_conditions=_CONDITIONS_SHUFFLE if name.startswith("ctd_") else None,
     )
-    # Some of DeepLabCut's networks are of 384 pixels, but are given crops of 256, on which they fail.
+    # Some networks of DeepLabCut are of 384 pixels and given crops of 256, on which they fail.
     section = config["model"]
     if size := section["heads"]["bodypart"].get("input_size"):
         config["data"]["inference"]["top_down_crop"] |= {"width": size[0], "height": size[1]}
