@@ -18,6 +18,7 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 COUNT = 8
 _SEED = 20
 _MOST_DECODED = 1000
+_NOISE = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,5 +110,8 @@ def _drawn(size: tuple[int, int], count: int) -> tuple[NDArray[np.uint8], ...]:
             colour = random.integers(0, 256, 3).tolist()
             angle = int(random.integers(0, 180))
             cv2.ellipse(frame, list(map(int, centre)), axes.tolist(), angle, 0, 360, colour, -1)
-        frames.append(cv2.GaussianBlur(frame, (0, 0), 1.5).astype(np.uint8))
+        smooth = cv2.GaussianBlur(frame, (0, 0), 1.5)
+        # Noise as a camera's: where an image is flat, rounding alone chooses between equal cells.
+        noisy = smooth + random.normal(0, _NOISE, smooth.shape)
+        frames.append(noisy.round().clip(0, 255).astype(np.uint8))
     return tuple(frames)

@@ -154,13 +154,15 @@ def model(content: dict[str, Any] | None = None, seed: int = 0) -> PoseModel:
     """The model of a configuration with weights drawn at random, so that heatmaps reach scores."""
     torch.manual_seed(seed)
     built = PoseModel.build((content or config())["model"])
+    groups = "bodypart" in built.heads and built.predictor("bodypart").grouping is not None
     with torch.no_grad():
         for name, parameter in built.named_parameters():
             if name.startswith("heads"):
                 nn.init.normal_(parameter, std=0.2)
-            if name == "heads.bodypart.heatmap_head.deconv_layers.0.bias":
-                # Where an image is flat, rounding chooses among peaks, which have to be low then.
-                parameter -= 0 if built.predictor("bodypart").grouping is None else 4
+            if groups and name == "heads.bodypart.heatmap_head.deconv_layers.0.bias":
+                parameter -= 4  # few peaks, as a trained network gives them
+            if groups and name.startswith(("heads.bodypart.paf", "heads.bodypart.locref")):
+                parameter *= 0.2  # affinities about 1, as a trained network gives them
     return built.eval()
 
 
