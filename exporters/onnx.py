@@ -8,12 +8,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import onnx
 import torch
 import torch.fx.experimental._config
-from torch import nn
-from torch.export import Dim
+from torch import Tensor, nn
+from torch._dynamo.exc import UserError
+from torch.export import Dim, ExportedProgram
+from torch.export.dynamic_shapes import refine_dynamic_shapes_from_suggested_fixes
 
 from dlc_deploy.errors import DlcDeployError
 
@@ -84,14 +87,24 @@ def write_onnx(
     _check(path, size, outputs)
 
 
-def _captured(
-    graph: nn.Module, inputs: tuple[torch.Tensor, ...], shapes: tuple[dict[int, object], ...]
-) -> torch.export.ExportedProgram:
+def _captured(graph: nn.Module, inputs: tuple[Tensor, ...], shapes: Any) -> ExportedProgram:
     """What ``graph`` computes, captured as ``torch.onnx.export`` would at its first try.
 
     Its second try, in strict mode, must not be made: there free sizes pass for whole numbers of
     Python, so code for fixed sizes would go into the graph, computing in float32 what is float64.
     """
+    try:
+        return _capture(graph, inputs, shapes)
+    except UserError as error:
+        # Some networks take sides of a little over 32 pixels only; the error names the range.
+        try:
+            narrower = refine_dynamic_shapes_from_suggested_fixes(str(error.msg), shapes)
+        except Exception:  # of many unrelated types: the error was about something else
+            raise error from None
+        return _capture(graph, inputs, narrower)
+
+
+def _capture(graph: nn.Module, inputs: tuple[Tensor, ...], shapes: Any) -> ExportedProgram:
     with torch.fx.experimental._config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
         return torch.export.export(
             graph,
