@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from dlc_deploy import __version__
 from dlc_deploy.bundle import CONFIG, GOLDEN, MANIFEST, PARITY, Bundle, Golden, sha256
 from dlc_deploy.choices import ExportFormat, Precision
-from dlc_deploy.errors import InputError, UsageError
+from dlc_deploy.errors import ConfigError, InputError, UsageError
 from dlc_deploy.manifest import Manifest
 from dlc_deploy.runtime.engines import open_engine
 from dlc_deploy.runtime.outputs.scorer import origin_of, scorer_name
@@ -142,7 +142,15 @@ def _record_golden(
 ) -> Golden:
     """Run all samples through the reference; the first is the golden frame."""
     pipeline = connect(draft_manifest(source, plan), references, plan.individuals)
-    golden = [_golden(pipeline, plan, frame[None]) for frame in samples.frames]
+    try:
+        golden = [_golden(pipeline, plan, frame[None]) for frame in samples.frames]
+    except RuntimeError as error:  # PyTorch's for shapes that do not fit each other
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigError(
+            f"{source.snapshot}: expected a network for the images that its configuration prepares "
+            f"({plan.pose.size or 'whole frames'}), but it cannot take them: {reason}. Check "
+            "data.inference in the configuration, and its sizes."
+        ) from error
     return golden[0]
 
 

@@ -246,12 +246,13 @@ def _labeler(
     if path is None:
         yield lambda frames, poses: None
         return
+    manifest = estimator.bundle.manifest
     with LabeledVideoWriter(
         partial(path),
         width=info.width,
         height=info.height,
         fps=info.fps,
-        keypoints=len(estimator.bundle.manifest.bodyparts),
+        keypoints=len(manifest.bodyparts) + len(manifest.unique_bodyparts),
         pcutoff=pcutoff,
     ) as writer:
 

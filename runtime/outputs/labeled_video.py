@@ -22,13 +22,13 @@ _QUALITY = {"libx264": {"crf": "20", "preset": "veryfast"}, "mpeg4": {"q": "3"}}
 class LabeledVideoWriter:
     """Writes frames with dots; a context manager.
 
-    Each bodypart has its colour; the detector's boxes are thin rectangles. Frames of an odd size
-    are encoded without their last column or row, which H.264 cannot hold.
+    Each bodypart has its colour, unique bodyparts the last ones; boxes are thin rectangles. Frames
+    of an odd size are encoded without their last column or row, which H.264 cannot hold.
 
     Args:
         path: an .mp4; it is for the caller to give it its final name.
         fps: frames per second.
-        keypoints: how many colours.
+        keypoints: how many colours: one for each bodypart and each unique bodypart.
         pcutoff: dots with a lower score are not drawn.
     """
 
@@ -67,11 +67,19 @@ class LabeledVideoWriter:
             for box, score in zip(poses.boxes.xywh[row], poses.boxes.score[row], strict=True):
                 if score >= self._pcutoff:
                     self._box(image, box)
+        bodyparts = poses.score.shape[2]
+        self._animals(image, poses, row, self._colours[:bodyparts])
+        if poses.unique is not None:
+            self._animals(image, poses.unique, row, self._colours[bodyparts:])
+        return image
+
+    def _animals(
+        self, image: NDArray[np.uint8], poses: Poses, row: int, colours: list[tuple[int, ...]]
+    ) -> None:
         for xy, score in zip(poses.xy[row], poses.score[row], strict=True):
             shown = (score >= self._pcutoff) & _near(image, xy)
             for keypoint in np.flatnonzero(shown):
-                self._dot(image, xy[keypoint], self._colours[keypoint])
-        return image
+                self._dot(image, xy[keypoint], colours[keypoint])
 
     def _box(self, image: NDArray[np.uint8], xywh: NDArray[np.float32]) -> None:
         corners = np.array([xywh[:2], xywh[:2] + xywh[2:]])

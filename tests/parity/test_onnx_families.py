@@ -25,6 +25,7 @@ from dlc_deploy.exporters.plan import Plan, plan_graphs  # noqa: E402
 from dlc_deploy.exporters.reference import Call, TorchEngine  # noqa: E402
 from dlc_deploy.exporters.rewrites import rewrite_operators  # noqa: E402
 from dlc_deploy.exporters.source import Source  # noqa: E402
+from dlc_deploy.exporters.tensorrt_rtx import compile_engine  # noqa: E402
 from dlc_deploy.poses import Boxes, Poses  # noqa: E402
 from dlc_deploy.runtime.assembly import assign_identities  # noqa: E402
 from dlc_deploy.runtime.engines import open_engine  # noqa: E402
@@ -66,6 +67,7 @@ class Family:
 
     Attributes:
         raw: names of the raw outputs: head and output.
+        path: the exported file.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Family:
     graph: PoseGraph
     raw: tuple[str, ...]
     engine: Any
+    path: Path
 
     @property
     def tolerance_px(self):
@@ -175,7 +178,7 @@ def family(request, tmp_path_factory):
     write_onnx(exported, path, size=size, outputs=exported.outputs, conditions=keypoints)
     graph = PoseGraph(source.model, plan.pose.normalization).eval()
     engine = open_engine(path)
-    yield Family(name, source, plan, images, expected, graph, raw, engine)
+    yield Family(name, source, plan, images, expected, graph, raw, engine, path)
     engine.close()
 
 
@@ -282,3 +285,11 @@ def in_order_of_names(score, identity):
     """Rows of a frame by name; absent animals (score -1) have no say."""
     score = np.where((score < 0).all(axis=1, keepdims=True), np.nan, score)
     return assign_identities(score[None], identity[None])[0]
+
+
+def test_tensorrt_rtx_compiles_the_graph_without_a_gpu(family):
+    pytest.importorskip("tensorrt_rtx")
+    sizes = None if family.plan.pose.crop else ((64, 64), (128, 192), (256, 320))
+    engine = compile_engine(family.path, batch=(1, 2, 4), sizes=sizes)
+    # The weights are inside.
+    assert len(engine) > 3 * sum(value.numel() for value in family.graph.model.parameters())

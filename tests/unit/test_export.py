@@ -351,6 +351,33 @@ def test_a_top_down_model_without_its_detector_is_refused_and_a_near_one_named(t
         export(snapshot, output=tmp_path / "mouse")
 
 
+def test_a_network_of_another_size_than_its_crops_is_told(tmp_path):
+    content = small.config(top_down=True)
+    content["model"]["heads"]["bodypart"] |= {
+        "type": "RTMCCHead",
+        "input_size": [96, 96],
+        "in_channels": small.CHANNELS,
+        "out_channels": len(small.BODYPARTS),
+        "in_featuremap_size": [24, 24],
+        "simcc_split_ratio": 2.0,
+        "final_layer_kernel_size": 3,
+        "gau_cfg": {"hidden_dims": 8, "s": 4, "expansion_factor": 2},
+        "predictor": {
+            "type": "SimCCPredictor",
+            "simcc_split_ratio": 2.0,
+            "sigma": [6.0, 6.0],
+            "decode_beta": 150.0,
+        },
+    }
+    for key in ("heatmap_config", "locref_config"):
+        del content["model"]["heads"]["bodypart"][key]
+    snapshot = small.write_model(tmp_path / "train", content)
+    detector = detector_of(snapshot, finds=True)
+    with pytest.raises(ConfigError, match=r"prepares \(\(64, 64\)\), but it cannot take them"):
+        export(snapshot, detector=detector, output=tmp_path / "mouse")
+    assert leftovers(tmp_path) == []
+
+
 def test_a_size_for_a_top_down_model_is_refused(tmp_path):
     snapshot = top_down(tmp_path)
     with pytest.raises(UsageError, match="crops of the size it was trained with"):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -49,6 +50,15 @@ def test_a_dot_covers_its_pixel_and_its_neighbours_only(tmp_path):
         np.testing.assert_allclose(near.mean(axis=0), (x, y), atol=0.5)
         assert np.abs(near - (x, y)).max() <= 3
     assert len(changed(image)) < 3 * 49
+
+
+def test_unique_bodyparts_are_drawn_in_colours_of_their_own(tmp_path):
+    animals, corner = poses((40, 30, 0.9), (80, 30, 0.9)), poses((120, 80, 0.9))
+    image = drawn(tmp_path, replace(animals, unique=corner))
+    colours = {tuple(image[y, x].tolist()) for x, y in ((40, 30), (80, 30), (120, 80))}
+    assert len(colours) == 3 and (GREY, GREY, GREY) not in colours
+    unsure = drawn(tmp_path, replace(animals, unique=poses((120, 80, 0.5))))
+    assert (unsure[80, 120] == GREY).all()
 
 
 def test_dots_lie_between_pixels_where_the_pose_does(tmp_path):
