@@ -89,12 +89,11 @@ def computed(family):
 def from_their_proposals(family, computed):
     """Boxes and scores from DeepLabCut's own proposals, and the raw outputs on the way."""
     proposals = torch.from_numpy(family.raw("proposals"))
-    found = torch.ones(proposals.shape[:2], dtype=torch.bool)
     outputs = []
     predictor = family.model.model.roi_heads.box_predictor
     hook = predictor.register_forward_hook(lambda module, inputs, values: outputs.extend(values))
     with pytest.MonkeyPatch.context() as patch, torch.inference_mode():
-        patch.setattr(faster_rcnn, "propose", lambda *arguments: (proposals, found))
+        patch.setattr(faster_rcnn, "propose", lambda *arguments: proposals)
         boxes, scores = family.model.decode(family.images, 100)
     hook.remove()
     logits, codes = (values.numpy() for values in outputs)
@@ -157,8 +156,7 @@ def test_proposals_are_deeplabcuts(family, computed, monkeypatch):
         for part in ("objectness", "deltas")
     ]
     monkeypatch.setitem(network.rpn._modules, "head", Given(outputs))
-    proposals, found = propose(network.rpn, [], computed["canvas"].shape[2:], computed["size"])
-    assert found.all()
+    proposals = propose(network.rpn, [], computed["canvas"].shape[2:], computed["size"])
     for frame in range(2):
         expected = family.raw("proposals")[frame]
         assert expected.std() > 10

@@ -101,6 +101,19 @@ def test_a_frame_without_regions_gives_zeros(detector):
     assert not boxes.any() and not scores.any()
 
 
+def test_boxes_thinner_than_a_hundredth_of_a_pixel_are_no_detections(detector):
+    predictor = detector.model.roi_heads.box_predictor.bbox_pred
+    with torch.inference_mode():
+        predictor.bias[6] = -100  # the width of an animal
+        try:
+            _, expected = detector(images(96, 128))
+            boxes, scores = detector.decode(images(96, 128), 5)
+        finally:
+            predictor.bias[6] = 0
+    assert not any(len(found["boxes"]) for found in expected)
+    assert not boxes.any() and not scores.any()
+
+
 def test_free_sizes_are_rounded_as_torchvision_rounds_them():
     random = torch.Generator().manual_seed(0)
     sizes = torch.randint(16, 8193, (60, 2), generator=random).tolist() + ROUNDED_DOWN

@@ -84,10 +84,10 @@ class FasterRCNN(BaseDetector):
         """
         canvas, size = resized(normalized(images, self.model.transform), self.model.transform)
         features = self.model.backbone(canvas)
-        regions, found = propose(self.model.rpn, list(features.values()), canvas.shape[2:], size)
-        boxes, scores = self._classified(features, regions, found, size)
+        regions = propose(self.model.rpn, list(features.values()), canvas.shape[2:], size)
+        boxes, scores = self._classified(features, regions, size)
         heads = self.model.roi_heads
-        wanted = min(detections, heads.detections_per_img, scores.shape[1])
+        wanted = min(detections, heads.detections_per_img)
         boxes, scores = greedy_nms(boxes, scores, heads.nms_thresh, wanted)
         ratios = _ratios(images.shape[2:], size).to(boxes.device)
         absent = detections - wanted
@@ -97,9 +97,12 @@ class FasterRCNN(BaseDetector):
         )
 
     def _classified(
-        self, features: dict[str, Tensor], regions: Tensor, found: Tensor, size: Size
+        self, features: dict[str, Tensor], regions: Tensor, size: Size
     ) -> tuple[Tensor, Tensor]:
-        """Boxes [N, R, 4] and scores [N, R] of the class, 0 where there is no detection."""
+        """Boxes [N, R, 4] and scores [N, R] of the class, 0 where there is no detection.
+
+        A place without a region becomes a box without area, so it is none either.
+        """
         heads = self.model.roi_heads
         levels = [features[name] for name in heads.box_roi_pool.featmap_names if name in features]
         pooled = pool_regions(heads.box_roi_pool, levels, self.strides, regions)
@@ -108,7 +111,7 @@ class FasterRCNN(BaseDetector):
         scores = logits.softmax(-1)[:, 1].unflatten(0, shape)
         codes = codes[:, 4:8].unflatten(0, shape)
         boxes = clip_boxes(decode_boxes(codes, regions, heads.box_coder), size)
-        valid = found & (scores > heads.score_thresh) & large_enough(boxes, _SMALLEST)
+        valid = (scores > heads.score_thresh) & large_enough(boxes, _SMALLEST)
         return boxes, torch.where(valid, scores, 0)
 
 

@@ -16,9 +16,7 @@ from .resize import Size
 from .suppression import greedy_keep
 
 
-def propose(
-    rpn: RegionProposalNetwork, features: list[Tensor], canvas: Size, size: Size
-) -> tuple[Tensor, Tensor]:
+def propose(rpn: RegionProposalNetwork, features: list[Tensor], canvas: Size, size: Size) -> Tensor:
     """The regions that are looked at closer.
 
     Args:
@@ -28,8 +26,8 @@ def propose(
         size: (height, width) of what the frame fills of them.
 
     Returns:
-        Boxes [N, R, 4] (left, top, right, bottom in pixels of the canvas), best first, and bool
-        [N, R], False for a place without a box, where the box is 0.
+        Boxes [N, R, 4] (left, top, right, bottom in pixels of the canvas), best first; 0 in a place
+        without a box.
     """
     logits, boxes = [], []
     for level, (objectness, codes) in enumerate(zip(*rpn.head(features), strict=True)):
@@ -40,12 +38,10 @@ def propose(
     scores = torch.stack(logits, 1).sigmoid()
     corners = clip_boxes(torch.stack(boxes, 1), size)
     valid = large_enough(corners, rpn.min_size) & (scores >= rpn.score_thresh)
-    valid = valid & (torch.stack(logits, 1) > -torch.inf)
     kept = greedy_keep(corners.flatten(0, 1), valid.flatten(0, 1), rpn.nms_thresh)
     scores = torch.where(kept.unflatten(0, valid.shape[:2]), scores, -1).flatten(1)
     best, index = scores.topk(min(rpn.post_nms_top_n(), scores.shape[1]), dim=1)
-    found = best >= 0
-    return torch.where(found[..., None], take(corners.flatten(1, 2), index), 0), found
+    return torch.where(best[..., None] >= 0, take(corners.flatten(1, 2), index), 0)
 
 
 def _best(
@@ -53,8 +49,8 @@ def _best(
 ) -> tuple[Tensor, Tensor]:
     """Logits [N, K], best first, and boxes [N, K, 4] of the K best anchors of a level.
 
-    A level of fewer anchors is filled up with logits of -inf; with free sizes their number is not
-    known beforehand, so K places are added to all.
+    A level of fewer anchors is filled up with copies of its last one, which come after it and so
+    are suppressed; with free sizes their number is not known beforehand, and K places are added.
     """
     wanted = rpn.pre_nms_top_n()
     logits = objectness.permute(0, 2, 3, 1).flatten(1)
