@@ -14,6 +14,7 @@ from dlc_deploy.config import PoseConfig  # noqa: E402
 from dlc_deploy.exporters.graph import DetectorGraph  # noqa: E402
 from dlc_deploy.exporters.onnx import InputSize, write_onnx  # noqa: E402
 from dlc_deploy.preprocessing import Normalization  # noqa: E402
+from dlc_deploy.runtime.engines import open_engine  # noqa: E402
 from dlc_deploy.training.models.detectors import DETECTORS, faster_rcnn  # noqa: E402
 from dlc_deploy.training.models.detectors.region_proposals import propose  # noqa: E402
 from dlc_deploy.training.models.detectors.resize import normalized, resized  # noqa: E402
@@ -199,24 +200,25 @@ def test_all_boxes_are_those_of_the_steps_that_deeplabcut_takes(family, decoded,
 def test_a_graph_with_free_sizes_gives_torchvisions_boxes_at_each(variant, tmp_path):
     """Small images and few proposals; what is computed from their size is the same. Pixels are of
     the range that the weights were drawn for, so that scores differ and have one order."""
-    engines = pytest.importorskip("dlc_deploy.runtime.engines")
+    pytest.importorskip("onnxruntime")
     model = drawn_detectors.faster_rcnn(variant, small=True)
     graph = DetectorGraph(model, Normalization(kind="unit"), 6).eval()
     size = InputSize((192, 256), fixed=False)
     write_onnx(graph, tmp_path / "d.onnx", size=size, outputs=("boxes", "scores"))
     random = np.random.default_rng(0)
-    with engines.open_engine(tmp_path / "d.onnx") as engine:
-        for count, *size in [(1, 192, 256), (3, 97, 131), (2, 300, 193)]:
-            frames = random.integers(0, 256, (count, *size, 3), np.uint8)
-            found = engine.run({"images": frames})
-            with torch.inference_mode():
-                _, expected = model(graph.normalize(torch.from_numpy(frames)))
-            assert found["boxes"].shape == (count, 6, 4)
-            for frame, detected in enumerate(expected):
-                assert len(detected["boxes"]) >= 6 and detected["boxes"][:6].std() > 5
-                np.testing.assert_allclose(
-                    found["boxes"][frame], detected["boxes"][:6], rtol=0, atol=TOLERANCE_PX
-                )
-                np.testing.assert_allclose(
-                    found["scores"][frame], detected["scores"][:6], rtol=0, atol=1e-4
-                )
+    engine = open_engine(tmp_path / "d.onnx")
+    for count, *size in [(1, 192, 256), (3, 97, 131), (2, 300, 193)]:
+        frames = random.integers(0, 256, (count, *size, 3), np.uint8)
+        found = engine.run({"images": frames})
+        with torch.inference_mode():
+            _, expected = model(graph.normalize(torch.from_numpy(frames)))
+        assert found["boxes"].shape == (count, 6, 4)
+        for frame, detected in enumerate(expected):
+            assert len(detected["boxes"]) >= 6 and detected["boxes"][:6].std() > 5
+            np.testing.assert_allclose(
+                found["boxes"][frame], detected["boxes"][:6], rtol=0, atol=TOLERANCE_PX
+            )
+            np.testing.assert_allclose(
+                found["scores"][frame], detected["scores"][:6], rtol=0, atol=1e-4
+            )
+    engine.close()
