@@ -72,9 +72,14 @@ class DetectorGraph(Graph):
 
 class ConditionsModel(Value):
     """A bottom-up model of the same bodyparts that finds the poses which a conditional top-down
-    model refines."""
+    model refines.
+
+    Attributes:
+        max_individuals: poses that it finds in a frame, however many of them are refined.
+    """
 
     net_type: str
+    max_individuals: Annotated[int, Field(gt=0)]
     pose: PoseGraph
 
 

@@ -29,8 +29,9 @@ from dlc_deploy.runtime.pipelines import ConditionalTopDown, Pipeline, connect, 
 
 from . import modelzoo
 from .graph import DetectorGraph, PoseGraph
+from .heads import check_names
 from .onnx import INPUT, write_onnx
-from .parity import DEFAULT_TOLERANCE, Parity, compare
+from .parity import DEFAULT_TOLERANCE, MIN_SCORE, Parity, compare
 from .plan import CONDITIONS, DETECTOR, POSE, Plan, plan_graphs
 from .reference import Recorder, TorchEngine
 from .rewrites import rewrite_operators
@@ -140,7 +141,7 @@ def _graphs(source: Source, plan: Plan) -> dict[str, PoseGraph | DetectorGraph]:
 def _record_golden(
     source: Source, plan: Plan, references: dict[str, Recorder], samples: Samples
 ) -> Golden:
-    """Run all samples through the reference; the first is the golden frame."""
+    """Run all samples through the reference; the golden frame is the first that shows something."""
     pipeline = connect(draft_manifest(source, plan), references, plan.individuals)
     try:
         golden = [_golden(pipeline, plan, frame[None]) for frame in samples.frames]
@@ -151,7 +152,18 @@ def _record_golden(
             f"({plan.pose.size or 'whole frames'}), but it cannot take them: {reason}. Check "
             "data.inference in the configuration, and its sizes."
         ) from error
-    return golden[0]
+    finally:  # no pipeline fits a network of other keypoints, so its error says less
+        models = {POSE: source, CONDITIONS: source.conditions}
+        for name, model in models.items():
+            if model is not None and references[name].calls:
+                check_names(model.config, model.snapshot, references[name].calls[0].outputs)
+    return max(golden, key=_worth)
+
+
+def _worth(golden: Golden) -> int:
+    """How much a replay can compare: keypoints that the model is sure of, others, or none."""
+    score = golden.poses.score
+    return int((score >= MIN_SCORE).any()) + int(np.isfinite(score).any())
 
 
 def _golden(pipeline: Pipeline, plan: Plan, frames: NDArray[np.uint8]) -> Golden:

@@ -99,7 +99,11 @@ def _plan_conditional(source: Source, individuals: int, precision: Precision) ->
     if source.conditions is None:
         return Plan({POSE: crop_size}, pose, individuals, source.keypoints)
     graph, free = _frame_graph(source.conditions, CONDITIONS, None, precision)
-    model = ConditionsModel(net_type=source.conditions.config.net_type, pose=graph)
+    model = ConditionsModel(
+        net_type=source.conditions.config.net_type,
+        max_individuals=source.conditions.individuals,
+        pose=graph,
+    )
     sizes = {CONDITIONS: free, POSE: crop_size}
     return Plan(sizes, pose, individuals, source.keypoints, conditions=model)
 

@@ -21,7 +21,8 @@ from dlc_deploy.training.models.predictors import IdentityPredictor
 from dlc_deploy.training.snapshots import Snapshot, load_snapshot, load_weights
 
 from . import modelzoo
-from .graph import BODYPARTS, IDENTITY, UNIQUE
+from .graph import BODYPARTS, IDENTITY
+from .heads import check_heads
 
 _METHODS = {"bu": "bottom-up", "td": "top-down", "ctd": "conditional top-down"}
 
@@ -113,6 +114,7 @@ def load_source(
     pose_config, text = _configuration(snapshot, weights, config)
     detector_state = weights.detector if detector is None else load_snapshot(detector).model
     _check_method(pose_config, snapshot, detector_state is not None, conditions is not None)
+    check_heads(pose_config, snapshot)
     pose_config = _looking_for(individuals, pose_config)
     return Source(
         snapshot,
@@ -136,7 +138,6 @@ def _from_zoo(name: Path, detector: Path | None, config: Path | None) -> modelzo
 
 
 def _pose_model(snapshot: Path, config: PoseConfig, weights: Snapshot) -> PoseModel:
-    _check_heads(config, snapshot)
     try:
         model = PoseModel.build(config.model.model_dump(), pretrained_backbone=False)
     except ConfigError as error:
@@ -173,6 +174,7 @@ def _conditions(snapshot: Path, refined_by: PoseConfig) -> PoseSource:
             f"{snapshot}: expected a bottom-up model to give conditions, got a {config.method} "
             f"model ({config.net_type}). Other models' poses go to dlc-analyze --conditions."
         )
+    check_heads(config, snapshot)
     names = config.metadata.bodyparts, refined_by.metadata.bodyparts
     if names[0] != names[1]:
         raise UsageError(
@@ -236,27 +238,3 @@ def _looking_for(individuals: int | None, config: PoseConfig) -> PoseConfig:
     predictor = head["predictor"] | {"num_animals": individuals}
     heads = config.model.heads | {BODYPARTS: head | {"predictor": predictor}}
     return config.model_copy(update={"model": config.model.model_copy(update={"heads": heads})})
-
-
-def _check_heads(config: PoseConfig, snapshot: Path) -> None:
-    """What a graph cannot hold must not be dropped in silence."""
-    heads, unique = set(config.model.heads), config.metadata.unique_bodyparts
-    if BODYPARTS not in heads or heads - {BODYPARTS, UNIQUE, IDENTITY}:
-        raise ConfigError(
-            f"{snapshot}: expected the head {BODYPARTS}, and perhaps {UNIQUE} and {IDENTITY}, got "
-            f"{', '.join(sorted(heads))}. Name the heads of your model so."
-        )
-    individuals = config.metadata.individuals
-    single = "num_animals" not in config.model.heads[BODYPARTS]["predictor"]
-    if config.method == "bu" and single and len(individuals) > 1:
-        raise ConfigError(
-            f"{snapshot}: expected a model of several animals, but this bottom-up model finds 1 "
-            f"individual, got the individuals {', '.join(individuals)}. Give the configuration the "
-            "model was trained with: --config."
-        )
-    if bool(unique) != (UNIQUE in heads):
-        raise ConfigError(
-            f"{snapshot}: expected a head {UNIQUE} for unique bodyparts and only then, got the "
-            f"unique bodyparts {unique} and the heads {', '.join(sorted(heads))}. Give the "
-            "configuration the model was trained with: --config."
-        )

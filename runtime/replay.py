@@ -52,6 +52,12 @@ class Replay:
         Raises:
             VerificationError: this machine gives other poses than the bundle promises.
         """
+        if not self.points:
+            raise VerificationError(
+                "Expected something to compare, but the golden frame of this bundle shows no "
+                "animal. Export the snapshot again, with frames with animals in them: "
+                "--calibration VIDEO."
+            )
         if not self.passed:
             raise VerificationError(
                 f"The golden frame does not replay on this machine: expected at most "

@@ -150,7 +150,7 @@ def _conditional(manifest: Manifest, finder: bool) -> Manifest:
         **graph,
     )
     found = PoseGraph(file="conditions.onnx", size=None, frame=FramePreprocessing(), **graph)
-    model = ConditionsModel(net_type="tiny", pose=found) if finder else None
+    model = ConditionsModel(net_type="tiny", max_individuals=1, pose=found) if finder else None
     return manifest.model_copy(update={"method": "ctd", "pose": pose, "conditions": model})
 
 

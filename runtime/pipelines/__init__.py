@@ -93,7 +93,7 @@ def connect(
     if manifest.method == "ctd":
         if manifest.conditions is not None:
             own = conditions_manifest(manifest, manifest.conditions)
-            conditions = connect(own, {"pose": engines["conditions"]}, max_individuals)
+            conditions = connect(own, {"pose": engines["conditions"]}, own.max_individuals)
         return ConditionalTopDown(manifest, engines["pose"], max_individuals, conditions)
     if manifest.detector is None:
         return BottomUp(manifest, engines["pose"], max_individuals)
@@ -102,5 +102,11 @@ def connect(
 
 def conditions_manifest(manifest: Manifest, model: ConditionsModel) -> Manifest:
     """The manifest of a bundle's conditions model as if it were a bundle of its own."""
-    own = {"method": "bu", "net_type": model.net_type, "pose": model.pose, "conditions": None}
+    own = {
+        "method": "bu",
+        "net_type": model.net_type,
+        "max_individuals": model.max_individuals,
+        "pose": model.pose,
+        "conditions": None,
+    }
     return manifest.model_copy(update=own)

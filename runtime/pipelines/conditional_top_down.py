@@ -121,12 +121,12 @@ class ConditionalTopDown:
         return ("crop", self.crop), ("pose", self.estimate)
 
     def find(self, frames: Images) -> Poses:
-        """The poses that are to be refined, in pixels of the frames."""
+        """The poses that are to be refined, in pixels of the frames, and nothing beside them."""
         value: Any = frames
         for _, step in self.finding_steps:
             value = step(value)
         conditions: Poses = value
-        return conditions
+        return Poses(conditions.xy, conditions.score)
 
     def refine(self, frames: Images, conditions: Poses) -> Poses:
         """Poses of animals whose poses are roughly known, without a conditions model."""

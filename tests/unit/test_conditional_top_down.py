@@ -201,7 +201,7 @@ class Finder(Refiner):
 
 def test_the_conditions_model_sees_whole_frames_and_its_poses_are_refined_in_the_frame():
     frames = FramePreprocessing(resize=Resize(height=60, width=80))
-    model = ConditionsModel(net_type="resnet_50", pose=graph(frame=frames))
+    model = ConditionsModel(net_type="resnet_50", max_individuals=1, pose=graph(frame=frames))
     engines = {"pose": Refiner(), "conditions": Finder()}
     pipeline = connect(manifest(conditions=model, margin=0), engines, 2)
     found = run_steps(pipeline, FRAMES)

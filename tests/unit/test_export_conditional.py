@@ -29,9 +29,12 @@ def refining(folder, **changed):
     return small.write_model(folder / "refining", content | changed)
 
 
-def finding(folder):
-    """The snapshot of a bottom-up model of the same bodyparts."""
-    return small.write_model(folder / "finding", small.config(), seed=1)
+def finding(folder, **several):
+    """The snapshot of a bottom-up model of the same bodyparts; of two mice if it has parts."""
+    content = small.config()
+    if several:
+        small.several(content, **several)
+    return small.write_model(folder / "finding", content, seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +84,27 @@ def test_conditions_that_the_bundle_does_not_find_are_told(tmp_path, capsys, px,
     seal(made.path)
     assert main(["verify", str(made.path)]) == status
     assert ("conditions_px_max=0.02" in capsys.readouterr().err) == (status == 3)
+
+
+@pytest.mark.parametrize(("individuals", "part"), [(1, "identity"), (3, "unique")])
+def test_conditions_come_from_a_model_of_another_number_of_animals(
+    tmp_path, capsys, individuals, part
+):
+    made = export(
+        refining(tmp_path),
+        conditions=finding(tmp_path, **{part: True}),
+        max_individuals=individuals,
+        output=tmp_path / "mice",
+    )
+    assert made.manifest.conditions.max_individuals == 2
+    images = np.random.default_rng(0).integers(0, 256, (3, 96, 128, 3), dtype=np.uint8)
+    with load(made) as every, load(made, max_individuals=1) as one:
+        assert one.refiner.find(images).score.shape == (3, 2, 3)
+        poses, best = every(images), one(images)
+    assert poses.score.shape == (3, individuals, 3) and best.score.shape == (3, 1, 3)
+    assert np.isfinite(best.score).any() and not np.isfinite(poses.score[:, 2:]).any()
+    assert main(["verify", str(made.path)]) == 0
+    capsys.readouterr()
 
 
 def test_without_its_own_model_a_bundle_asks_for_conditions(alone):

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxruntime")
 
+from dlc_deploy.bundle import Golden  # noqa: E402
 from dlc_deploy.command import main  # noqa: E402
 from dlc_deploy.errors import ConfigError, UsageError  # noqa: E402
 from dlc_deploy.exporters.export import export  # noqa: E402
+from dlc_deploy.exporters.samples import Samples  # noqa: E402
 from dlc_deploy.grouping import PafGrouping  # noqa: E402
+from dlc_deploy.poses import Poses  # noqa: E402
 from dlc_deploy.runtime.estimator import load  # noqa: E402
 from tests import small  # noqa: E402
 
@@ -59,6 +65,27 @@ def test_its_golden_frame_replays(bundle, capsys):
     assert main(["verify", str(bundle.path)]) == 0
     golden = bundle.golden().poses
     assert golden.unique is not None and golden.identity is not None
+
+
+@pytest.mark.parametrize(
+    ("scores", "chosen"),
+    [((np.nan, 0.01, 0.9, 0.95), 2), ((np.nan, 0.01), 1), ((np.nan, np.nan), 0), ((0.5, 0.9), 0)],
+)
+def test_the_golden_frame_shows_an_animal_where_one_does(monkeypatch, scores, chosen):
+    exporting = import_module("dlc_deploy.exporters.export")
+    monkeypatch.setattr(exporting, "connect", lambda *_: None)
+    monkeypatch.setattr(exporting, "draft_manifest", lambda *_: None)
+
+    def found(pipeline, plan, images):
+        score = np.full((1, 2, 3), scores[images[0, 0, 0, 0]], np.float32)
+        return Golden(images, Poses(np.zeros((1, 2, 3, 2), np.float32), score))
+
+    monkeypatch.setattr(exporting, "_golden", found)
+    images = tuple(np.full((4, 4, 3), number, np.uint8) for number in range(len(scores)))
+    plan, source = SimpleNamespace(individuals=2), SimpleNamespace(conditions=None)
+    recorders = {"pose": SimpleNamespace(calls=[])}
+    golden = exporting._record_golden(source, plan, recorders, Samples(images, "video"))
+    assert golden.frames[0, 0, 0, 0] == chosen
 
 
 def test_another_number_of_animals_can_be_looked_for(tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dlc_deploy.bundle import Golden
-from dlc_deploy.errors import BundleError
+from dlc_deploy.errors import BundleError, VerificationError
 from dlc_deploy.poses import Poses
 from dlc_deploy.runtime.replay import replay_golden
 
@@ -55,3 +55,10 @@ def test_identities_have_to_be_what_they_were(change, passes):
 def test_golden_poses_without_the_unique_bodyparts_are_a_fault_of_the_bundle():
     with pytest.raises(BundleError, match=r"with 1 unique bodyparts, got .* with 0"):
         replayed(GOLDEN, replace(GOLDEN, unique=None))
+
+
+def test_a_golden_frame_without_an_animal_says_so():
+    nothing = Poses.absent(1, GOLDEN)
+    replay = replayed(nothing, nothing)
+    with pytest.raises(VerificationError, match="golden frame of this bundle shows no animal"):
+        replay.require()
