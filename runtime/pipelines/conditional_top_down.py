@@ -140,7 +140,7 @@ class ConditionalTopDown:
                 f"Expected conditions of {len(frames)} frames and {self._keypoints} keypoints, "
                 f"got {found}."
             )
-        poses = np.concatenate([found.xy, found.score[..., None]], axis=-1)
+        poses = np.concatenate([found.xy, found.score[..., None]], axis=-1, dtype=np.float32)
         boxes = boxes_around(poses, self._condition.bbox_margin, *frames.shape[1:3])
         rows = chosen(poses, boxes, self._condition, self._individuals)
         poses, boxes = (_taken(values, rows) for values in (poses, boxes))

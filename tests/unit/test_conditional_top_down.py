@@ -191,6 +191,16 @@ def test_conditions_of_other_frames_or_keypoints_are_refused():
             pipeline.refine(FRAMES, given)
 
 
+def test_conditions_in_double_precision_are_taken_as_well():
+    engine, given = Refiner(), poses([FIRST], [FIRST])
+    pipeline = ConditionalTopDown(manifest(), engine, 2, None)
+    expected = pipeline.refine(FRAMES, given)
+    doubled = Poses(given.xy.astype(np.float64), given.score.astype(np.float64))
+    found = pipeline.refine(FRAMES, doubled)
+    assert [inputs["conditions"].dtype for inputs in engine.seen] == [np.float32] * 2
+    np.testing.assert_array_equal(found.xy, expected.xy)
+
+
 class Finder(Refiner):
     """An engine that gives the same pose for every image."""
 
