@@ -8,13 +8,19 @@ import os
 import pytest
 
 
-def pytest_collection_modifyitems(config, items):
-    """One process runs all tests of a file, or of a family in it, that share an exported graph."""
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
-    for item in items:
-        family = getattr(item, "callspec", None) and item.callspec.params.get("family")
-        item.add_marker(pytest.mark.xdist_group(f"{item.path.stem} {family or ''}"))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """One process runs all tests of a file, or of a model family in it: they share what is made
+    for the file or the family once."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class FileOrFamily(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file, _, test = nodeid.partition("::")
+            parameters = test.partition("[")[2].rstrip("]")
+            return f"{file} {parameters.split('-')[0]}" if "families" in file else file
+
+    return FileOrFamily(config, log)
 
 
 def pytest_runtest_setup(item):
