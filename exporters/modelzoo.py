@@ -171,12 +171,18 @@ def _snapshot(library: ModuleType, dataset: str, model: str) -> Path:
                 _download(library, path.stem, Path(folder))
             (Path(folder) / path.name).replace(path)
     except Exception as error:  # Of the network, of Hugging Face's client, or of the disk.
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise UnavailableError(
-            f"{path.stem} could not be downloaded ({reason:.200}). Check the connection, "
+            f"{path.stem} could not be downloaded ({_reason(error):.200}). Check the connection, "
             f"or put the file at {path}."
         ) from error
     return path
+
+
+def _reason(error: BaseException) -> str:
+    """One line; the client's own words are a paragraph about caches, what it met first is not."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _download(library: ModuleType, name: str, folder: Path) -> None:
