@@ -156,6 +156,13 @@ def test_without_network_one_message_tells_where_the_file_belongs(library, tmp_p
     assert fetch(f"modelzoo:{QUADRUPED}/rtmpose_s+ssdlite").snapshot == place
 
 
+def test_the_reason_of_a_failed_download_is_what_was_met_first(library):
+    library.fails = OSError("Please check your connection and " * 10)
+    library.fails.__cause__ = ConnectionError("Name or service not known")
+    with pytest.raises(UnavailableError, match=r"downloaded \(Name or service not known\)"):
+        fetch(f"modelzoo:{QUADRUPED}")
+
+
 def test_a_download_without_the_model_is_told(library, monkeypatch):
     monkeypatch.setattr(library, "download_huggingface_model", lambda *_, **__: None)
     with pytest.raises(UnavailableError, match="could not be downloaded"):
