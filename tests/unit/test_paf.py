@@ -227,7 +227,7 @@ def test_the_decoder_is_exported_with_free_sizes(tmp_path):
             return tuple(decoded.values())
 
     graph, path = Drawn().eval(), tmp_path / "decoder.onnx"
-    size = InputSize((40, 48), fixed=False)
+    size = InputSize((56, 72), fixed=False)
     write_onnx(graph, path, size=size, outputs=("peaks", "affinities"))
     images = torch.randint(0, 256, (3, 64, 36, 3), dtype=torch.uint8)
     session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
