@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 
 import pytest
 
@@ -24,6 +25,8 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 def pytest_runtest_setup(item):
+    if "torch" in sys.modules:  # the same numbers whichever tests a process ran before
+        sys.modules["torch"].manual_seed(0)
     if item.get_closest_marker("gpu") is None:
         return
     reason = lacks_cuda()
