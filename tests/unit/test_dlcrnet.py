@@ -11,9 +11,9 @@ torch = pytest.importorskip("torch")
 from torchvision.transforms import functional as vision  # noqa: E402
 
 from dlc_deploy.training.models.backbones import DLCRNet  # noqa: E402
-from dlc_deploy.training.models.backbones.dlcrnet import resize  # noqa: E402
 from dlc_deploy.training.models.heads import DLCRNetHead  # noqa: E402
 from dlc_deploy.training.models.model import build_head  # noqa: E402
+from dlc_deploy.training.models.modules.resampling import resize  # noqa: E402
 
 pytestmark = pytest.mark.torch
 CHANNELS, BODYPARTS, EDGES, FEATURES = 6, 2, 1, 5

@@ -8,12 +8,13 @@ torch = pytest.importorskip("torch")
 
 from dlc_deploy.errors import ConfigError  # noqa: E402
 from dlc_deploy.training.models.backbones import BACKBONES  # noqa: E402
-from dlc_deploy.training.models.modules.coam_module import CoAMBlock, shrunk  # noqa: E402
+from dlc_deploy.training.models.modules.coam_module import CoAMBlock  # noqa: E402
 from dlc_deploy.training.models.modules.kpt_encoders import (  # noqa: E402
     KEYPOINT_ENCODERS,
     ColoredKeypointEncoder,
     StackedKeypointEncoder,
 )
+from dlc_deploy.training.models.modules.resampling import resize  # noqa: E402
 
 pytestmark = pytest.mark.torch
 HEIGHT, WIDTH = 40, 48
@@ -150,7 +151,7 @@ def test_shrinking_by_products_is_torchs_antialiased_resize(size):
         images, size=size, mode="bilinear", antialias=True, align_corners=False
     )
     # of values up to 1: PyTorch's own weights are rounded to float32
-    torch.testing.assert_close(shrunk(images, size), expected, rtol=0, atol=5e-6)
+    torch.testing.assert_close(resize(images, *size), expected, rtol=0, atol=5e-6)
 
 
 def test_conditions_of_an_oblong_image_are_read_in_the_order_of_a_transposed_map():

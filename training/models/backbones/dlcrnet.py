@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..modules.resampling import resize
 from .base import BACKBONES
 from .resnet import ResNet
 
@@ -57,31 +58,6 @@ class DLCRNet(ResNet):
         second = self.conv_block2(self.conv_block1(second))
         height, width = x.shape[2:]
         return torch.cat([resize(first, height, width), resize(second, height, width), x], dim=1)
-
-
-def resize(maps: Tensor, height: int, width: int) -> Tensor:
-    """Maps [N, C, h, w] to [N, C, height, width], bilinear with antialiasing.
-
-    As torchvision's ``resize(..., antialias=True)``, by two matrix products: TensorRT has no
-    antialiased resize.
-    """
-    rows = _resampling(maps.shape[2], height, maps)
-    columns = _resampling(maps.shape[3], width, maps)
-    return rows @ maps @ columns.transpose(0, 1)
-
-
-def _resampling(old: int, new: int, like: Tensor) -> Tensor:
-    """How much each of ``old`` samples counts in each of ``new`` ones, [new, old].
-
-    A triangle around each new sample's place, one old sample wide, or wider where samples are lost.
-    """
-    # Tensors, not numbers: the sizes are free in an exported graph.
-    scale = like.new_full((), old) / like.new_full((), new)
-    places = (torch.arange(new, dtype=like.dtype, device=like.device) + 0.5) * scale
-    samples = torch.arange(old, dtype=like.dtype, device=like.device) + 0.5
-    distance = (samples - places[:, None]).abs()
-    weights = (1 - distance / scale.clamp(min=1)).clamp(min=0)
-    return weights / weights.sum(1, keepdim=True)
 
 
 def _run_and_tap(layer: Iterable[nn.Module], x: Tensor) -> tuple[Tensor, Tensor]:

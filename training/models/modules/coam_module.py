@@ -7,13 +7,12 @@ and numbers are those of deeplabcut's models/modules/coam_module.py.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
+
+from .resampling import resize
 
 Size = tuple[int, int]
 
@@ -184,7 +183,7 @@ class CoAMBlock(nn.Module):
         with the place that has the same number in a transposed map, and so its weights have learnt.
         """
         return [
-            layer(branch, shrunk(cond, (size[1], size[0])))
+            layer(branch, resize(cond, size[1], size[0]))
             for layer, branch, size in zip(self.att_layers, branches, self.spat_dims, strict=True)
         ]
 
@@ -207,28 +206,6 @@ class SelfAttentionModule_CoAM(nn.Module):
     def forward(self, branches: Sequence[Tensor], cond: Tensor) -> list[Tensor]:
         """New branches [N, C, H, W]; the condition plays no part."""
         return [layer(x) for layer, x in zip(self.att_layers, branches, strict=True)]
-
-
-def shrunk(images: Tensor, size: Size) -> Tensor:
-    """Images [N, C, H, W] resized to ``size`` as torchvision does (bilinear, antialiased), but by
-    two matrix products: no engine for TensorRT has an antialiased resize."""
-    rows = torch.from_numpy(_weights(images.shape[2], size[0])).to(images)
-    columns = torch.from_numpy(_weights(images.shape[3], size[1])).to(images)
-    return rows @ images @ columns.T
-
-
-@lru_cache(maxsize=32)
-def _weights(length: int, shorter: int) -> NDArray[np.float32]:
-    """Float32 [shorter, length]: what each new pixel takes of the old ones.
-
-    The triangle filter of PyTorch's antialiased bilinear resize.
-    """
-    scale = length / shorter
-    width = max(scale, 1.0)
-    centre = scale * (np.arange(shorter) + 0.5)[:, None]
-    distance = np.abs(np.arange(length) + 0.5 - centre) / width
-    weights = np.maximum(1 - distance, 0)
-    return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float32)
 
 
 def _attend(
