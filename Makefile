@@ -38,7 +38,7 @@ wheel: $(READY)
 	.ci/try-wheel
 
 constraints: $(READY)
-	$(BIN)/pip install --quiet --upgrade --upgrade-strategy eager -e '.[cpu,train,export,modelzoo,trt-rtx]' --group dev
+	$(BIN)/pip install --quiet --upgrade --upgrade-strategy eager -e '.[cpu,train,export,modelzoo,trt-rtx,loggers]' --group dev
 	{ sed '/^#/!d' constraints.txt; $(BIN)/pip freeze --exclude-editable --all | sed '/^setuptools=/d'; } > constraints.new
 	mv constraints.new constraints.txt
 
@@ -48,5 +48,5 @@ clean:
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip
-	$(BIN)/pip install --quiet --constraint constraints.txt -e '.[cpu,train,export,modelzoo,trt-rtx]' --group dev
+	$(BIN)/pip install --quiet --constraint constraints.txt -e '.[cpu,train,export,modelzoo,trt-rtx,loggers]' --group dev
 	touch $(READY)

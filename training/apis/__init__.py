@@ -1,0 +1,1 @@
+"""What users call: train, evaluate, analyse, under DeepLabCut's names."""

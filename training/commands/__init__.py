@@ -1,0 +1,1 @@
+"""Verbs of the training side, one file each."""

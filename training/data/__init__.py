@@ -1,0 +1,1 @@
+"""Labelled images as datasets: loaders, transforms and what joins samples to batches."""

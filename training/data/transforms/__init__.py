@@ -1,0 +1,1 @@
+"""Images and labels, augmented while they train a network."""

@@ -1,0 +1,1 @@
+"""Trained models run by PyTorch, through the pipelines of the runtime."""

@@ -1,0 +1,1 @@
+"""How far poses and boxes are from their labels."""

@@ -1,0 +1,1 @@
+"""DeepLabCut projects on disk: read, split, and prepared for training."""
