@@ -5,13 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..config import read_config_as_dict
 from ..task import Task
 from .labels import LabeledImage
 from .parameters import PoseDatasetParameters
 from .samples import Drawn
+
+if TYPE_CHECKING:
+    from .dataset import PoseDataset
 
 Mode = Literal["train", "test"]
 Transform = Callable[[Drawn], Drawn]
@@ -49,3 +52,21 @@ class Loader(ABC):
     @abstractmethod
     def get_dataset_parameters(self) -> PoseDatasetParameters:
         """What the labels mean."""
+
+    def create_dataset(
+        self,
+        transform: Transform | None = None,
+        mode: Mode = "train",
+        task: Task = Task.BOTTOM_UP,
+    ) -> PoseDataset:
+        """The images of ``mode`` as a torch dataset for ``task``."""
+        from .dataset import PoseDataset
+
+        return PoseDataset(
+            images=self.labels(mode),
+            parameters=self.get_dataset_parameters(),
+            transform=transform,
+            mode=mode,
+            task=task,
+            gen_sampling=self.model_cfg.get("data", {}).get("gen_sampling"),
+        )
