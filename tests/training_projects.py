@@ -169,19 +169,21 @@ def label_table(
         values = np.hstack([values, np.tile(corners.reshape(1, -1), (len(points), 1))])
     labels = [(SCORER, name, part, axis) for name, part in columns for axis in "xy"]
     levels = ["scorer", "individuals", "bodyparts", "coords"]
-    with pd.option_context("future.infer_string", False):
-        index = pd.MultiIndex.from_tuples(rows)
-        names = pd.MultiIndex.from_tuples(labels, names=levels)
-        table = pd.DataFrame(values, index=index, columns=names)
-        return table if several else table.droplevel("individuals", axis=1)
+    table = pd.DataFrame(values, index=_labels(rows), columns=_labels(labels, levels))
+    return table if several else table.droplevel("individuals", axis=1)
+
+
+def _labels(tuples: list[Any], names: list[str] | None = None) -> pd.MultiIndex:
+    """Labels as objects, which pandas 2 reads too."""
+    columns = [pd.Index(column, dtype=object) for column in zip(*tuples, strict=True)]
+    return pd.MultiIndex.from_arrays(columns, names=names)
 
 
 def write_labels(table: pd.DataFrame, folder: Path) -> None:
     """``CollectedData_<scorer>`` as .h5 and .csv, as DeepLabCut with pandas 2 writes them."""
     folder.mkdir(parents=True, exist_ok=True)
-    with pd.option_context("future.infer_string", False):
-        table.to_hdf(folder / f"CollectedData_{SCORER}.h5", key="df_with_missing", mode="w")
-        table.to_csv(folder / f"CollectedData_{SCORER}.csv")
+    table.to_hdf(folder / f"CollectedData_{SCORER}.h5", key="df_with_missing", mode="w")
+    table.to_csv(folder / f"CollectedData_{SCORER}.csv")
 
 
 def write_split(
