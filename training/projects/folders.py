@@ -43,15 +43,16 @@ class ProjectFolders:
     content: Mapping[str, Any] = field(repr=False)
 
     @classmethod
-    def read(cls, config: str | Path) -> ProjectFolders:
-        """From a project's ``config.yaml``, or from its folder.
+    def read(cls, config: str | Path | Mapping[str, Any]) -> ProjectFolders:
+        """From a project's ``config.yaml``, from its folder, or from the file's keys and values,
+        of which ``project_path`` then counts.
 
         Raises:
             ConfigError: no project there, or keys that a project needs are missing or wrong.
         """
-        path = Path(config)
-        path = (path / CONFIG if path.is_dir() else path).absolute()
-        content = read_config_as_dict(path) | {"project_path": str(path.parent)}
+        path = _config_path(config)
+        content = dict(config) if isinstance(config, Mapping) else read_config_as_dict(path)
+        content |= {"project_path": str(path.parent)}
         missing = [key for key in ("Task", "scorer", "date") if content.get(key) is None]
         if missing:
             raise ConfigError(
@@ -135,6 +136,18 @@ class ProjectFolders:
 def percent(fraction: float) -> int:
     """A fraction as names of files have it: cut off, so that 0.29 is 28."""
     return int(100 * fraction)
+
+
+def _config_path(config: str | Path | Mapping[str, Any]) -> Path:
+    if isinstance(config, Mapping):
+        if not config.get("project_path"):
+            raise ConfigError(
+                "config: expected project_path, the folder of the project, among the keys, got "
+                f"{sorted(map(str, config))[:5]}. Add it, or give the path of config.yaml."
+            )
+        return (Path(str(config["project_path"])) / CONFIG).absolute()
+    path = Path(config)
+    return (path / CONFIG if path.is_dir() else path).absolute()
 
 
 def _iteration(path: Path, value: Any) -> int:

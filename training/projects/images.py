@@ -1,0 +1,39 @@
+"""Shapes of image files, from their headers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from dlc_deploy.errors import InputError
+
+ImageShape = tuple[int, int, int]
+"""(channels, height, width)."""
+_SHOWN = 5
+
+
+def image_shapes(paths: Sequence[Path]) -> list[ImageShape]:
+    """The shape of every image.
+
+    Raises:
+        InputError: images are missing, or no images.
+    """
+    shapes = [_shape(path) for path in paths]
+    bad = [str(path) for path, shape in zip(paths, shapes, strict=True) if shape is None]
+    if bad:
+        more = ", ..." if len(bad) > _SHOWN else ""
+        raise InputError(
+            f"Expected an image for each of {len(paths)} rows of labels; {len(bad)} are missing or "
+            f"damaged: {', '.join(bad[:_SHOWN])}{more}. Restore them, or remove their labels."
+        )
+    return [shape for shape in shapes if shape is not None]
+
+
+def _shape(path: Path) -> ImageShape | None:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            return len(image.getbands()), image.height, image.width
+    except (OSError, UnidentifiedImageError):
+        return None
