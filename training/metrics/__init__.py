@@ -1,1 +1,6 @@
 """How far poses and boxes are from their labels."""
+
+from .identity import compute_identity_scores
+from .poses import compute_metrics
+
+__all__ = ["compute_identity_scores", "compute_metrics"]
