@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import pandas as pd
 
 from dlc_deploy.errors import InputError
@@ -228,9 +227,8 @@ def _rows(path: Path, index: pd.Index) -> pd.MultiIndex:
 
 def _index(rows: Sequence[tuple[str, ...]], names: list[str] | list[None]) -> pd.MultiIndex:
     """Labels as plain objects: pandas 2 cannot read the string labels that pandas 3 makes."""
-    levels = [np.array([row[level] for row in rows], object) for level in range(len(names))]
-    with pd.option_context("future.infer_string", False):
-        return pd.MultiIndex.from_arrays(levels, names=list(names))
+    levels = [pd.Index([row[level] for row in rows], dtype=object) for level in range(len(names))]
+    return pd.MultiIndex.from_arrays(levels, names=list(names))
 
 
 def _some(names: Sequence[str]) -> str:

@@ -44,15 +44,14 @@ class ProjectFolders:
 
     @classmethod
     def read(cls, config: str | Path | Mapping[str, Any]) -> ProjectFolders:
-        """From a project's ``config.yaml``, from its folder, or from the file's keys and values,
-        of which ``project_path`` then counts.
+        """From a project's ``config.yaml``, from its folder, or from the file's keys and values, of
+        which ``project_path`` then counts.
 
         Raises:
             ConfigError: no project there, or keys that a project needs are missing or wrong.
         """
-        path = _config_path(config)
+        path = _path(config)
         content = dict(config) if isinstance(config, Mapping) else read_config_as_dict(path)
-        content |= {"project_path": str(path.parent)}
         missing = [key for key in ("Task", "scorer", "date") if content.get(key) is None]
         if missing:
             raise ConfigError(
@@ -67,7 +66,7 @@ class ProjectFolders:
             iteration=_iteration(path, content.get("iteration")),
             fractions=_fractions(path, content.get("TrainingFraction")),
             videos=_stems(content.get("video_sets")),
-            content=content,
+            content=content | {"project_path": str(path.parent)},
         )
 
     @property
@@ -146,6 +145,16 @@ def _config_path(config: str | Path | Mapping[str, Any]) -> Path:
                 f"{sorted(map(str, config))[:5]}. Add it, or give the path of config.yaml."
             )
         return (Path(str(config["project_path"])) / CONFIG).absolute()
+    path = Path(config)
+    return (path / CONFIG if path.is_dir() else path).absolute()
+
+
+def _path(config: str | Path | Mapping[str, Any]) -> Path:
+    """The ``config.yaml``, absolute."""
+    if isinstance(config, Mapping):
+        if not config.get("project_path"):
+            raise ConfigError("config: expected a project_path among its keys, got none.")
+        return Path(str(config["project_path"])).absolute() / CONFIG
     path = Path(config)
     return (path / CONFIG if path.is_dir() else path).absolute()
 

@@ -26,7 +26,7 @@ INFERENCE_CONFIG = "inference_cfg.yaml"
 
 
 def create_training_dataset(
-    config: str | Path,
+    config: str | Path | Mapping[str, Any],
     num_shuffles: int = 1,
     Shuffles: Sequence[int] | None = None,
     *,
@@ -46,7 +46,7 @@ def create_training_dataset(
     in ``metadata.yaml``, which is written last. The names are DeepLabCut's.
 
     Args:
-        config: the project's ``config.yaml``, or its folder.
+        config: the project's ``config.yaml``, its folder, or the file's keys and values.
         num_shuffles: how many shuffles to make, numbered after those that are there.
         Shuffles: their numbers instead.
         userfeedback: keep shuffles that are there; False replaces them, but for snapshots.
