@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from dlc_deploy.errors import ConfigError
+
+from ..task import Task
+
+DEFAULT_BBOX_MARGIN = 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +53,40 @@ class PoseDatasetParameters:
     def max_num_animals(self) -> int:
         """Most animals in an image."""
         return len(self.individuals)
+
+
+def parameters_of(model_cfg: Mapping[str, Any]) -> PoseDatasetParameters:
+    """The parameters that a ``pytorch_config.yaml`` implies, with DeepLabCut's defaults.
+
+    Raises:
+        ConfigError: it does not name the bodyparts and the animals.
+    """
+    metadata = model_cfg.get("metadata") or {}
+    names = {key: metadata.get(key) for key in ("bodyparts", "individuals")}
+    if not all(names.values()):
+        missing = ", ".join(f"metadata.{key}" for key, value in names.items() if not value)
+        raise ConfigError(
+            f"{missing}: expected names in the model's configuration, got none. "
+            "Add them as the project's config.yaml has them."
+        )
+    data = model_cfg.get("data") or {}
+    crop = (data.get("train") or {}).get("top_down_crop") or {}
+    conditional = Task(model_cfg["method"]) is Task.COND_TOP_DOWN
+    return PoseDatasetParameters(
+        bodyparts=list(names["bodyparts"]),
+        unique_bpts=list(metadata.get("unique_bodyparts") or []),
+        individuals=list(names["individuals"]),
+        with_center_keypoints=bool(model_cfg.get("with_center_keypoints", False)),
+        color_mode=data.get("colormode") or "RGB",
+        ctd_bbox_margin=bbox_margin(model_cfg) if conditional else None,
+        top_down_crop_size=(crop.get("width", 256), crop.get("height", 256)),
+        top_down_crop_margin=crop.get("margin", 0),
+        top_down_crop_with_context=crop.get("crop_with_context", True),
+    )
+
+
+def bbox_margin(model_cfg: Mapping[str, Any]) -> int:
+    """Pixels around keypoints when boxes are made of them: ``data.bbox_margin`` of the pose model,
+    for its detector too."""
+    margin = (model_cfg.get("data") or {}).get("bbox_margin")
+    return DEFAULT_BBOX_MARGIN if margin is None else int(margin)
