@@ -22,14 +22,14 @@ def bbox_from_keypoints(
         keypoint makes a box of twice the margin; none makes a box of zeros.
     """
     points = np.asarray(keypoints, np.float64)
-    seen = (points[..., 2:] > 0) & np.isfinite(points[..., :2])
     xy = points[..., :2]
-    low = np.where(seen, xy, np.inf).min(axis=-2, initial=np.inf) - margin
-    high = np.where(seen, xy, -np.inf).max(axis=-2, initial=-np.inf) + margin
+    seen = (points[..., 2] > 0) & np.isfinite(xy).all(axis=-1)
+    low = np.where(seen[..., None], xy, np.inf).min(axis=-2, initial=np.inf) - margin
+    high = np.where(seen[..., None], xy, -np.inf).max(axis=-2, initial=-np.inf) + margin
     size = np.array([image_w, image_h], np.float64)
     low, high = np.clip(low, 0, size), np.clip(high, 0, size)
     boxes: NDArray[np.float64] = np.concatenate([low, high - low], axis=-1)
-    return np.where(seen.all(axis=-1).any(axis=-1)[..., None], boxes, 0)
+    return np.where(np.any(seen, axis=-1, keepdims=True), boxes, 0)
 
 
 def clipped_boxes(boxes: NDArray[np.float64], image_h: int, image_w: int) -> NDArray[np.float64]:

@@ -1,9 +1,5 @@
-"""Labels in COCO's format (``data/cocoloader.py``)::
-
-project_root
-├── annotations/train.json, test.json
-└── images/img0000.png, ...
-"""
+"""Labels in COCO's format (``data/cocoloader.py``): a folder with ``annotations/train.json``,
+``annotations/test.json`` and ``images``."""
 
 from __future__ import annotations
 

@@ -102,12 +102,14 @@ def _coordinates(table: pd.DataFrame, parameters: PoseDatasetParameters) -> tupl
     individuals = _individuals(flat, parameters)
     columns = [(name, part) for name in individuals for part in parameters.bodyparts]
     columns += [(UNIQUE, part) for part in parameters.unique_bpts]
-    missing = [column for column in columns if _labels_of(flat, column)[0] not in flat.columns]
+    missing = [
+        " ".join(column) for column in columns if _labels_of(flat, column)[0] not in flat.columns
+    ]
     if missing:
         raise InputError(
-            f"labels: expected columns for {_some([' '.join(column) for column in missing])}, which "
-            "the model's configuration names, found none. Create the training set again, or "
-            "correct metadata in pytorch_config.yaml."
+            f"labels: expected columns for {_some(missing)}, which the model's configuration "
+            "names, found none. Create the training set again, or correct metadata in "
+            "pytorch_config.yaml."
         )
     wanted = [label for column in columns for label in _labels_of(flat, column)]
     values = flat[wanted].to_numpy(np.float64)

@@ -62,20 +62,19 @@ def parameters_of(model_cfg: Mapping[str, Any]) -> PoseDatasetParameters:
         ConfigError: it does not name the bodyparts and the animals.
     """
     metadata = model_cfg.get("metadata") or {}
-    names = {key: metadata.get(key) for key in ("bodyparts", "individuals")}
-    if not all(names.values()):
-        missing = ", ".join(f"metadata.{key}" for key, value in names.items() if not value)
+    missing = [key for key in ("bodyparts", "individuals") if not metadata.get(key)]
+    if missing:
         raise ConfigError(
-            f"{missing}: expected names in the model's configuration, got none. "
+            f"metadata.{missing[0]}: expected names in the model's configuration, got none. "
             "Add them as the project's config.yaml has them."
         )
     data = model_cfg.get("data") or {}
     crop = (data.get("train") or {}).get("top_down_crop") or {}
     conditional = Task(model_cfg["method"]) is Task.COND_TOP_DOWN
     return PoseDatasetParameters(
-        bodyparts=list(names["bodyparts"]),
+        bodyparts=list(metadata["bodyparts"]),
         unique_bpts=list(metadata.get("unique_bodyparts") or []),
-        individuals=list(names["individuals"]),
+        individuals=list(metadata["individuals"]),
         with_center_keypoints=bool(model_cfg.get("with_center_keypoints", False)),
         color_mode=data.get("colormode") or "RGB",
         ctd_bbox_margin=bbox_margin(model_cfg) if conditional else None,
