@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Self
+from collections.abc import Mapping
+from typing import Self
 
 import torch
 from torch import nn
@@ -11,6 +12,7 @@ from torch import nn
 from ..registry import Registry
 
 Detections = list[dict[str, torch.Tensor]]
+Targets = list[dict[str, torch.Tensor]]
 
 
 class BaseDetector(ABC, nn.Module):
@@ -31,13 +33,13 @@ class BaseDetector(ABC, nn.Module):
 
     @abstractmethod
     def forward(
-        self, images: torch.Tensor, targets: list[dict[str, Any]] | None = None
+        self, images: torch.Tensor, targets: Targets | None = None
     ) -> tuple[dict[str, torch.Tensor], Detections]:
         """Losses (while training) and detections (otherwise).
 
         Args:
             images: [N, 3, H, W], normalised as the configuration says.
-            targets: ``boxes`` [B, 4] (left, top, right, bottom) and ``labels`` [B] of each image.
+            targets: what :meth:`get_target` gives; needed while training.
 
         Returns:
             Losses by name; ``boxes``, ``scores`` and ``labels`` of each image, best first.
@@ -55,6 +57,34 @@ class BaseDetector(ABC, nn.Module):
             Boxes float32 [N, D, 4] (left, top, right, bottom in pixels of ``images``), best first,
             and scores float32 [N, D]; places without a detection are 0.
         """
+
+    def get_target(self, annotations: Mapping[str, torch.Tensor]) -> Targets:
+        """What ``forward`` is to find, from the annotations of a batch.
+
+        As DeepLabCut's models/detectors/torchvision.py: boxes without area, which fill up images
+        of fewer animals, are left out.
+
+        Args:
+            annotations: ``boxes`` float32 [N, A, 4] (left, top, width, height), ``labels``,
+                ``area`` and ``is_crowd`` [N, A].
+
+        Returns:
+            Of each image ``boxes`` float32 [B, 4] (left, top, right, bottom), ``labels`` int64 [B],
+            ``area`` [B] and ``is_crowd`` int64 [B]; B may be 0.
+        """
+        targets = []
+        for image, boxes in enumerate(annotations["boxes"]):
+            corners = torch.cat([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], dim=1)
+            given = (corners[:, 2:] > corners[:, :2]).all(dim=1)
+            targets.append(
+                {
+                    "boxes": corners[given],
+                    "labels": annotations["labels"][image][given].long(),
+                    "area": annotations["area"][image][given],
+                    "is_crowd": annotations["is_crowd"][image][given].long(),
+                }
+            )
+        return targets
 
     def train(self, mode: bool = True) -> Self:
         """Switch to training, but keep frozen batch norms as they are."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
 
-from .base import DETECTORS, Detections
+from .base import DETECTORS, Detections, Targets
 from .faster_rcnn import FasterRCNN
 
 _COCO_CLASSES = 91
@@ -37,7 +35,7 @@ class CocoPersonDetector(FasterRCNN):
         heads.box_predictor = FastRCNNPredictor(features, num_classes=_COCO_CLASSES)
 
     def forward(
-        self, images: Tensor, targets: list[dict[str, Any]] | None = None
+        self, images: Tensor, targets: Targets | None = None
     ) -> tuple[dict[str, Tensor], Detections]:
         """See :class:`BaseDetector`."""
         losses, found = super().forward(images, targets)

@@ -12,12 +12,13 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
 
 from dlc_deploy.errors import ConfigError
 
-from .base import DETECTORS, BaseDetector, Detections
+from .base import DETECTORS
 from .boxes import clip_boxes, decode_boxes, large_enough
 from .region_proposals import propose
 from .resize import Size, normalized, resized
 from .roi import pool_regions
 from .suppression import greedy_nms
+from .torchvision_detector import TorchvisionDetector
 
 # From one feature to the next in pixels, of each level that boxes are pooled from.
 STRIDES = {
@@ -31,11 +32,10 @@ _SMALLEST = 1e-2
 
 
 @DETECTORS.register_module
-class FasterRCNN(BaseDetector):
-    """torchvision's Faster R-CNN with one class; keys live under ``model.``.
+class FasterRCNN(TorchvisionDetector):
+    """torchvision's Faster R-CNN with one class.
 
-    Images arrive normalised as the configuration says and torchvision normalises them once more,
-    as in DeepLabCut, and enlarges them: the short side to 800 (320 in the variant of that name).
+    torchvision enlarges the images: the short side to 800 (320 in the variant of that name).
 
     Args:
         freeze_bn_stats, freeze_bn_weights: see :class:`BaseDetector`; batch norms that torchvision
@@ -54,7 +54,6 @@ class FasterRCNN(BaseDetector):
         pretrained: bool = False,
         box_score_thresh: float = 0.01,
     ) -> None:
-        super().__init__(freeze_bn_stats, freeze_bn_weights)
         if variant not in STRIDES:
             raise ConfigError(
                 f"Expected a variant of FasterRCNN ({', '.join(STRIDES)}), got {variant!r}. "
@@ -64,18 +63,12 @@ class FasterRCNN(BaseDetector):
             raise ConfigError(
                 f"Expected box_score_thresh from 0 to below 1, got {box_score_thresh!r}."
             )
+        super().__init__(
+            _build(variant, pretrained, box_score_thresh),
+            freeze_bn_stats=freeze_bn_stats,
+            freeze_bn_weights=freeze_bn_weights,
+        )
         self.strides = STRIDES[variant]
-        self.model = _build(variant, pretrained, box_score_thresh)
-
-    def forward(
-        self, images: Tensor, targets: list[dict[str, Any]] | None = None
-    ) -> tuple[dict[str, Tensor], Detections]:
-        """See :class:`BaseDetector`."""
-        if self.training:
-            losses: dict[str, Tensor] = self.model(list(images), targets)
-            return losses, []
-        found: Detections = self.model(list(images))
-        return {}, found
 
     def decode(self, images: Tensor, detections: int) -> tuple[Tensor, Tensor]:
         """See :class:`BaseDetector`; torchvision's steps with fixed shapes.

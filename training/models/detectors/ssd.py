@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -12,24 +10,24 @@ from torchvision.models.detection.image_list import ImageList
 
 from dlc_deploy.errors import ConfigError
 
-from .base import DETECTORS, BaseDetector, Detections
+from .base import DETECTORS
 from .boxes import decode_boxes, take
 from .resize import normalized
 from .suppression import greedy_nms
+from .torchvision_detector import TorchvisionDetector
 
 _SIDE = 320
 _COCO_CLASSES = 91
 
 
 @DETECTORS.register_module
-class SSDLite(BaseDetector):
-    """torchvision's ``ssdlite320_mobilenet_v3_large`` with one class; keys live under ``model.``.
+class SSDLite(TorchvisionDetector):
+    """torchvision's ``ssdlite320_mobilenet_v3_large`` with one class.
 
-    Images arrive normalised as the configuration says and torchvision normalises them once more,
-    as in DeepLabCut; they are resized to 320 x 320 without keeping their aspect.
+    torchvision resizes the images to 320 x 320 without keeping their aspect.
 
     Args:
-        freeze_bn_stats, freeze_bn_weights: see :class:`BaseDetector`.
+        freeze_bn_stats, freeze_bn_weights: see :class:`TorchvisionDetector`.
         pretrained: start from COCO's weights, with their first class (downloads them).
         pretrained_from_imagenet: start from ImageNet's backbone instead (downloads it).
         variant: torchvision has one SSDLite; anything but None is refused.
@@ -46,27 +44,20 @@ class SSDLite(BaseDetector):
         variant: None = None,
         box_score_thresh: float = 0.01,
     ) -> None:
-        super().__init__(freeze_bn_stats, freeze_bn_weights)
         if variant is not None:
             raise ConfigError(f"SSDLite has one variant; expected None, got {variant!r}.")
-        self.model = detection.ssdlite320_mobilenet_v3_large(
-            weights=None,
-            weights_backbone="IMAGENET1K_V2" if pretrained_from_imagenet else None,
-            num_classes=2,
+        super().__init__(
+            detection.ssdlite320_mobilenet_v3_large(
+                weights=None,
+                weights_backbone="IMAGENET1K_V2" if pretrained_from_imagenet else None,
+                num_classes=2,
+            ),
+            freeze_bn_stats=freeze_bn_stats,
+            freeze_bn_weights=freeze_bn_weights,
         )
         if pretrained and not pretrained_from_imagenet:
             weights = detection.SSDLite320_MobileNet_V3_Large_Weights.COCO_V1
             self.model.load_state_dict(_first_class(weights.get_state_dict(progress=False)))
-
-    def forward(
-        self, images: Tensor, targets: list[dict[str, Any]] | None = None
-    ) -> tuple[dict[str, Tensor], Detections]:
-        """See :class:`BaseDetector`."""
-        if self.training:
-            losses: dict[str, Tensor] = self.model(list(images), targets)
-            return losses, []
-        found: Detections = self.model(list(images))
-        return {}, found
 
     def decode(self, images: Tensor, detections: int) -> tuple[Tensor, Tensor]:
         """See :class:`BaseDetector`; torchvision's steps with fixed shapes.
