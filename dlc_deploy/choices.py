@@ -13,6 +13,9 @@ ExportFormat = Literal["onnx"]
 Precision = Literal["fp32"]
 """Numbers the networks of a bundle compute in."""
 
+TrainingPrecision = Literal["fp32", "bf16", "fp16"]
+"""Numbers a network is trained in; weights and losses always stay fp32."""
+
 EngineName = Literal["auto", "onnxruntime"]
 """What executes a graph at run time; ``auto`` takes the fastest exact engine that is installed."""
 
@@ -22,3 +25,6 @@ conditioned on poses that another model found."""
 
 PadPosition = Literal["center", "top_left", "top_right", "bottom_left", "bottom_right", "random"]
 """Where the image stays when it is padded; ``random`` is DeepLabCut's default while training."""
+
+PlotMode = Literal["bodypart", "individual"]
+"""What has a colour of its own in pictures of predictions."""

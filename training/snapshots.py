@@ -37,12 +37,16 @@ class Snapshot:
         metadata: epoch, metrics and losses, where they are known.
         detector: the detector's state dict, in a single-file export of a top-down model.
         config: the configuration, in a single-file export.
+        optimizer: its state, where it was saved.
+        scheduler: the state of the learning rate's schedule, where there was one.
     """
 
     model: State
     metadata: dict[str, Any] = field(default_factory=dict)
     detector: State | None = None
     config: dict[str, Any] | None = None
+    optimizer: dict[str, Any] | None = None
+    scheduler: dict[str, Any] | None = None
 
 
 def load_snapshot(path: Path) -> Snapshot:
@@ -60,7 +64,12 @@ def load_snapshot(path: Path) -> Snapshot:
             raise _no_snapshot(path, "an export whose detector is no state dict")
         return Snapshot(content["pose"], {}, detector, content["config"])
     if _is_state(content.get("model")):
-        return Snapshot(content["model"], dict(content.get("metadata") or {}))
+        return Snapshot(
+            content["model"],
+            dict(content.get("metadata") or {}),
+            optimizer=content.get("optimizer"),
+            scheduler=content.get("scheduler"),
+        )
     raise _no_snapshot(path, f"keys {sorted(map(str, content))[:_SHOWN]}")
 
 

@@ -1,0 +1,76 @@
+"""The table of losses and metrics, a row an epoch: DeepLabCut's ``learning_stats.csv``."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .logger import LOGGER, BaseLogger
+
+Row = dict[str, Any]
+
+
+@LOGGER.register_module
+class CSVLogger(BaseLogger):
+    """Rewrites the whole table after each epoch, so that it is never half-written.
+
+    Columns are ``step`` and the names of all values in their alphabetical order; what an epoch
+    does not have is empty. A table that is there is continued.
+
+    Args:
+        train_folder: where it lies.
+        log_filename: its name.
+        model: not needed; every logger is given it.
+    """
+
+    def __init__(
+        self, train_folder: str | Path, log_filename: str = "learning_stats.csv", model: Any = None
+    ) -> None:
+        self.log_file = Path(train_folder) / log_filename
+        self._rows: dict[int, Row] = {}
+        if self.log_file.is_file():
+            self._rows = _read(self.log_file)
+
+    @classmethod
+    def open(cls, path: Path, until: int) -> CSVLogger:
+        """The table at ``path`` without the rows of epochs after ``until``."""
+        log = cls(path.parent, path.name)
+        log._rows = {step: row for step, row in log._rows.items() if step <= until}
+        return log
+
+    def log_config(self, config: Mapping[str, Any]) -> None:
+        """Nothing: the configuration lies beside the table."""
+
+    def log(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Add to the row of ``step``, by default a new one; see :class:`BaseLogger`."""
+        if step is None:
+            step = max(self._rows, default=-1) + 1
+        self._rows.setdefault(step, {}).update(metrics)
+        self.save()
+
+    def save(self) -> None:
+        """Write the table."""
+        names = sorted({name for row in self._rows.values() for name in row})
+        partial = self.log_file.with_name(f".{self.log_file.name}.partial")
+        try:
+            with partial.open("w", newline="", encoding="utf-8") as file:
+                writer = csv.writer(file)
+                writer.writerow(["step", *names])
+                for step, row in self._rows.items():
+                    writer.writerow([step, *(row.get(name, "") for name in names)])
+            partial.replace(self.log_file)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> dict[int, Row]:
+    """Rows by step; values keep the digits they were written with."""
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = csv.DictReader(file)
+        return {
+            int(row["step"]): {k: v for k, v in row.items() if k != "step" and v not in ("", None)}
+            for row in rows
+            if str(row.get("step", "")).isdecimal()
+        }

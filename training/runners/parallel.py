@@ -1,0 +1,116 @@
+"""Training on several GPUs, or in several processes that torchrun starts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import distributed, nn
+from torch.nn.parallel import DataParallel, DistributedDataParallel
+
+from dlc_deploy.errors import ConfigError
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """The processes that train one model together.
+
+    Attributes:
+        rank: number of this one; only 0 writes files.
+        count: how many there are.
+    """
+
+    rank: int = 0
+    count: int = 1
+
+    @classmethod
+    def current(cls) -> Processes:
+        """Those of the process group, or this one alone."""
+        if distributed.is_available() and distributed.is_initialized():
+            return cls(distributed.get_rank(), distributed.get_world_size())
+        return cls()
+
+    @property
+    def writes(self) -> bool:
+        """Whether this one writes files and tells the user."""
+        return self.rank == 0
+
+    def gather(self, value: Value) -> list[Value]:
+        """The ``value`` of every process, in all of them."""
+        if self.count == 1:
+            return [value]
+        values: list[Any] = [None] * self.count
+        distributed.all_gather_object(values, value)
+        return values
+
+    def from_first(self, value: Value) -> Value:
+        """The ``value`` of process 0, in all of them."""
+        if self.count == 1:
+            return value
+        values = [value]
+        distributed.broadcast_object_list(values, src=0)
+        return values[0]
+
+
+@contextmanager
+def process_group(device: str) -> Iterator[str]:
+    """Join the processes that torchrun started; gives the device of this one.
+
+    Without torchrun (its ``WORLD_SIZE``), or where the caller made the group, nothing happens.
+    """
+    started = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    if not started or distributed.is_initialized():
+        yield device
+        return
+    gpu = torch.device(device).type == "cuda"
+    if gpu:
+        device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+        torch.cuda.set_device(device)
+    distributed.init_process_group("nccl" if gpu else "gloo")
+    try:
+        yield device
+    finally:
+        distributed.destroy_process_group()
+
+
+def device_of(device: str, gpus: Sequence[int] | None) -> str:
+    """``device``, or the GPU that ``gpus`` names; with several of them the first.
+
+    Raises:
+        ConfigError: GPUs for another kind of device.
+    """
+    if not gpus:
+        return device
+    if torch.device(device).type != "cuda":
+        raise ConfigError(
+            f"gpus: expected none with device {device}, got {list(gpus)}. Set device to cuda."
+        )
+    return f"cuda:{gpus[0]}"
+
+
+def replicate(model: nn.Module, gpus: Sequence[int] | None) -> nn.Module:
+    """``model`` as it is called in training: on several GPUs or in several processes.
+
+    Where it is called with gradients, those of all processes are averaged.
+    """
+    processes = Processes.current()
+    if processes.count > 1:
+        # Heads may leave parameters out of a loss: frozen ones, and some that DeepLabCut never
+        # uses but saves.
+        return DistributedDataParallel(model, find_unused_parameters=True)
+    if gpus is not None and len(gpus) > 1:
+        return DataParallel(model, device_ids=list(gpus))
+    return model
+
+
+def share_buffers(model: nn.Module) -> None:
+    """Give every process the running statistics of process 0."""
+    if Processes.current().count > 1:
+        for buffer in model.buffers():
+            distributed.broadcast(buffer, src=0)
