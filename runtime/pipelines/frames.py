@@ -47,9 +47,10 @@ class FramePlan:
         """Network inputs of frames [N, H, W, 3]; the frames themselves if nothing is to be done."""
         if self.resized is None and self.zeros is None and self.mirrored is None:
             return frames
-        return np.stack([self._apply_one(frame) for frame in frames])
+        return np.stack([self.apply_one(frame) for frame in frames])
 
-    def _apply_one(self, frame: Images) -> NDArray[Any]:
+    def apply_one(self, frame: Images) -> NDArray[Any]:
+        """The network input of a frame [H, W, 3]; the frame itself if nothing is to be done."""
         image: NDArray[Any] = frame
         if self.resized is not None:
             height, width = self.resized
