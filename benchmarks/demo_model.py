@@ -12,8 +12,8 @@ import torch
 import yaml
 from numpy.typing import NDArray
 
-from dlc_deploy.exporters.graph import Normalize
 from dlc_deploy.preprocessing import Normalization
+from dlc_deploy.training.inference.graphs import Normalize
 from dlc_deploy.training.models import PoseModel
 from dlc_deploy.training.runners import fit
 from dlc_deploy.training.snapshots import save_snapshot

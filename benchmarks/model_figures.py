@@ -11,9 +11,10 @@ from typing import Any, Self
 
 from dlc_deploy.engine import Arrays, Engine
 from dlc_deploy.exporters.parity import compare
-from dlc_deploy.exporters.reference import Recorder, TorchEngine
+from dlc_deploy.exporters.reference import Recorder
 from dlc_deploy.exporters.tensorrt_rtx import EngineCompileError, compile_engine
 from dlc_deploy.runtime.engines import open_engine
+from dlc_deploy.training.inference.torch_engine import TorchEngine
 
 from .random_models import FRAME, Entry, drawn_inputs, random_model
 

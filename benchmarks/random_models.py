@@ -14,15 +14,16 @@ import torch
 from dlc_deploy.config import PoseConfig
 from dlc_deploy.engine import Arrays
 from dlc_deploy.errors import UsageError
-from dlc_deploy.exporters.graph import DetectorGraph, PoseGraph
 from dlc_deploy.exporters.onnx import CONDITIONS, INPUT, InputSize, write_onnx
-from dlc_deploy.exporters.plan import DETECTOR, POSE, plan_graphs
+from dlc_deploy.exporters.plan import plan_graphs
 from dlc_deploy.exporters.rewrites import rewrite_operators
 from dlc_deploy.exporters.samples import choose_samples
 from dlc_deploy.exporters.source import Source
 from dlc_deploy.grouping import Grouping
 from dlc_deploy.training import available_detectors, available_models
 from dlc_deploy.training.config import make_pytorch_pose_config
+from dlc_deploy.training.inference.entries import DETECTOR, POSE
+from dlc_deploy.training.inference.graphs import DetectorGraph, PoseGraph
 from dlc_deploy.training.models.detectors import DETECTORS
 from dlc_deploy.training.models.model import PoseModel
 

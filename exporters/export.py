@@ -7,18 +7,14 @@ refused or interrupted export leaves nothing behind.
 from __future__ import annotations
 
 import contextlib
-import datetime
-import itertools
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import onnx
-import torch
 from numpy.typing import NDArray
 
-from dlc_deploy import __version__
 from dlc_deploy.bundle import CONFIG, GOLDEN, MANIFEST, PARITY, Bundle, Golden, sha256
 from dlc_deploy.choices import ExportFormat, Precision
 from dlc_deploy.errors import ConfigError, InputError, UsageError
@@ -26,14 +22,17 @@ from dlc_deploy.manifest import Manifest
 from dlc_deploy.runtime.engines import open_engine
 from dlc_deploy.runtime.outputs.scorer import origin_of, scorer_name
 from dlc_deploy.runtime.pipelines import ConditionalTopDown, Pipeline, connect, run_steps
+from dlc_deploy.training.inference import entries
+from dlc_deploy.training.inference.entries import CONDITIONS, DETECTOR, POSE
+from dlc_deploy.training.inference.graphs import DetectorGraph, PoseGraph
+from dlc_deploy.training.inference.heads import check_names
+from dlc_deploy.training.inference.torch_engine import TorchEngine
 
 from . import modelzoo
-from .graph import DetectorGraph, PoseGraph
-from .heads import check_names
 from .onnx import INPUT, write_onnx
 from .parity import DEFAULT_TOLERANCE, MIN_SCORE, Parity, compare
-from .plan import CONDITIONS, DETECTOR, POSE, Plan, plan_graphs
-from .reference import Recorder, TorchEngine
+from .plan import Plan, plan_graphs
+from .reference import Recorder
 from .rewrites import rewrite_operators
 from .samples import Samples, choose_samples, draw_conditions
 from .source import Source, load_source
@@ -201,39 +200,18 @@ def _judge(
 
 def draft_manifest(source: Source, plan: Plan) -> Manifest:
     """The manifest but for the files of the bundle, which are not all there yet."""
-    metadata = source.config.metadata
     origin = origin_of(source.snapshot, source.detector_snapshot)
     if source.conditions is not None:
         conditions = source.conditions.snapshot.name
         origin = origin.model_copy(update={"conditions_snapshot": conditions})
-    return Manifest(
-        method=source.config.method,
-        net_type=source.config.net_type,
-        scorer=source.scorer or scorer_name(source.config.net_type, origin),
-        bodyparts=tuple(metadata.bodyparts),
-        unique_bodyparts=tuple(metadata.unique_bodyparts),
-        individuals=_names(metadata.individuals, plan.individuals),
-        max_individuals=plan.individuals,
-        pose=plan.pose,
-        detector=plan.detector,
-        conditions=plan.conditions,
-        origin=origin,
-        tools={"dlc-deploy": __version__, "torch": torch.__version__, "onnx": onnx.__version__},
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        files={},
-    )
+    scorer = source.scorer or scorer_name(source.config.net_type, origin)
+    tools = {"onnx": onnx.__version__}
+    return entries.draft_manifest(source.config, plan.entries, origin, scorer, tools)
 
 
 def _name(snapshot: Path) -> str:
     """The folder of a bundle where nobody names one."""
     return modelzoo.folder_name(snapshot) if modelzoo.is_zoo_name(snapshot) else snapshot.stem
-
-
-def _names(known: list[str], count: int) -> tuple[str, ...]:
-    """At least ``count`` names: results of a model of one animal may hold several."""
-    spare = (f"individual{i}" for i in itertools.count(1))
-    more = itertools.islice((n for n in spare if n not in known), max(0, count - len(known)))
-    return (*known, *more)
 
 
 def _manifest(source: Source, plan: Plan, build: Path) -> Manifest:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dlc_deploy.choices import Precision
-from dlc_deploy.config import PoseConfig, Transforms
-from dlc_deploy.errors import ConfigError, UsageError
+from dlc_deploy.errors import UsageError
 from dlc_deploy.manifest import ConditionsModel, DetectorGraph, PoseGraph
-from dlc_deploy.preprocessing import ConditionPreprocessing, CropPreprocessing
+from dlc_deploy.training.inference.entries import (
+    CONDITIONS,
+    DETECTOR,
+    POSE,
+    Entries,
+    Size,
+    crop_entry,
+    detector_entry,
+    frame_entry,
+    refuse_augmentations,
+)
 
-from .graph import BODYPARTS, IDENTITY
 from .onnx import InputSize
 from .source import PoseSource, Source
 
-POSE, DETECTOR, CONDITIONS = "pose", "detector", "conditions"
 _DRAWN_SIZE = (480, 640)
 _TRACED_SIZE = (192, 256)
 _TRACED_SIZE_OF_MULTIPLES = (256, 320)
-Size = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,11 @@ class Plan:
     keypoints: int
     detector: DetectorGraph | None = None
     conditions: ConditionsModel | None = None
+
+    @property
+    def entries(self) -> Entries:
+        """What the manifest says of the graphs."""
+        return Entries(self.pose, self.individuals, self.detector, self.conditions)
 
     @property
     def drawn_size(self) -> Size:
@@ -59,103 +70,47 @@ def plan_graphs(
         UsageError: what is asked for does not fit the model.
         ConfigError: the configuration lacks what a graph needs.
     """
-    inference = source.config.data.inference
-    if inference.augmentations():
-        names = ", ".join(inference.augmentations())
-        raise UsageError(f"data.inference switches on augmentations ({names}); switch them off.")
+    refuse_augmentations(source.config)
     if source.config.method == "bu":
-        pose, input_size = _frame_graph(source, POSE, size, precision)
-        return Plan({POSE: input_size}, pose, source.individuals, source.keypoints)
+        pose = frame_entry(source.config, source.model, size=size, precision=precision)
+        return Plan({POSE: _frame_size(pose)}, pose, source.individuals, source.keypoints)
     if size is not None:
         raise UsageError(
             f"A top-down model takes crops of the size it was trained with, got --size {size}. "
             "Leave the option out."
         )
     animals = individuals or len(source.config.metadata.individuals)
+    pose = crop_entry(source.config, precision=precision)
+    plan = Plan({POSE: _crop_size(pose)}, pose, animals, source.keypoints)
     if source.config.method == "ctd":
-        return _plan_conditional(source, animals, precision)
-    return _plan_top_down(source, animals, precision)
+        return _with_conditions(plan, source.conditions, precision)
+    return _with_detector(plan, source, precision)
 
 
-def _plan_top_down(source: Source, individuals: int, precision: Precision) -> Plan:
-    pose, crop_size = _crop_graph(source, precision)
-    seen = source.detector_config.data.inference
-    detector = DetectorGraph(
-        file=f"{DETECTOR}.onnx",
-        precision=precision,
-        size=seen.frame().fixed_size,
-        normalization=seen.normalization(),
-        frame=seen.frame(),
-    )
+def _with_detector(plan: Plan, source: Source, precision: Precision) -> Plan:
+    detector = detector_entry(source.detector_config, precision=precision)
     free = InputSize(detector.size or _DRAWN_SIZE, detector.size is not None)
-    sizes = {DETECTOR: free, POSE: crop_size}
-    return Plan(sizes, pose, individuals, source.keypoints, detector=detector)
+    return replace(plan, sizes={DETECTOR: free, **plan.sizes}, detector=detector)
 
 
-def _plan_conditional(source: Source, individuals: int, precision: Precision) -> Plan:
-    pose, crop_size = _crop_graph(source, precision)
-    condition = ConditionPreprocessing(bbox_margin=source.config.data.bbox_margin)
-    pose = pose.model_copy(update={"condition": condition})
-    if source.conditions is None:
-        return Plan({POSE: crop_size}, pose, individuals, source.keypoints)
-    graph, free = _frame_graph(source.conditions, CONDITIONS, None, precision)
+def _with_conditions(plan: Plan, source: PoseSource | None, precision: Precision) -> Plan:
+    if source is None:
+        return plan
+    graph = frame_entry(source.config, source.model, name=CONDITIONS, precision=precision)
     model = ConditionsModel(
-        net_type=source.conditions.config.net_type,
-        max_individuals=source.conditions.individuals,
-        pose=graph,
+        net_type=source.config.net_type, max_individuals=source.individuals, pose=graph
     )
-    sizes = {CONDITIONS: free, POSE: crop_size}
-    return Plan(sizes, pose, individuals, source.keypoints, conditions=model)
+    return replace(plan, sizes={CONDITIONS: _frame_size(graph), **plan.sizes}, conditions=model)
 
 
-def _frame_graph(
-    source: PoseSource, name: str, size: Size | None, precision: Precision
-) -> tuple[PoseGraph, InputSize]:
-    """A graph that sees whole frames."""
-    transforms = source.config.data.inference
-    frame = transforms.frame()
-    if size is not None and frame.fixed_size not in (None, size):
-        raise UsageError(
-            f"The model's configuration resizes frames to {frame.fixed_size}, got --size {size}. "
-            "Leave the option out."
-        )
-    multiple = frame.padding.height_divisor if frame.padding else 1
-    if size is not None and (size[0] % multiple or size[1] % multiple):
-        raise UsageError(
-            f"The model's configuration pads frames to multiples of {multiple}, got --size {size}. "
-            "Choose such a size, or leave the option out."
-        )
-    fixed = size or frame.fixed_size
-    entry = PoseGraph(
-        file=f"{name}.onnx",
-        precision=precision,
-        size=fixed,
-        normalization=transforms.normalization(),
-        frame=frame,
-        grouping=source.model.predictor(BODYPARTS).grouping,
-        identity=IDENTITY in source.model.heads,
-    )
+def _frame_size(graph: PoseGraph) -> InputSize:
+    """What sizes of frames a graph is exported for."""
+    padding = None if graph.frame is None else graph.frame.padding
+    multiple = padding.height_divisor if padding else 1
     example = _TRACED_SIZE_OF_MULTIPLES if multiple > 1 else _TRACED_SIZE
-    return entry, InputSize(fixed or example, fixed is not None, multiple)
+    return InputSize(graph.size or example, graph.size is not None, multiple)
 
 
-def _crop_graph(source: PoseSource, precision: Precision) -> tuple[PoseGraph, InputSize]:
-    """A graph that sees one animal's crop."""
-    crop = _crop(source.config, source.config.data.inference)
-    entry = PoseGraph(
-        file=f"{POSE}.onnx",
-        precision=precision,
-        size=(crop.height, crop.width),
-        normalization=source.config.data.inference.normalization(),
-        crop=crop,
-    )
-    return entry, InputSize((crop.height, crop.width), fixed=True)
-
-
-def _crop(config: PoseConfig, transforms: Transforms) -> CropPreprocessing:
-    if transforms.top_down_crop is None:
-        raise ConfigError(
-            f"Expected data.inference.top_down_crop of a top-down model ({config.net_type}), "
-            "found none. Give the configuration the model was trained with: --config."
-        )
-    return transforms.top_down_crop.preprocessing()
+def _crop_size(graph: PoseGraph) -> InputSize:
+    assert graph.size is not None
+    return InputSize(graph.size, fixed=True)

@@ -7,22 +7,19 @@ of its ``export_model`` with configuration, pose and detector, and models of its
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-
 from dlc_deploy.config import Detector, PoseConfig
 from dlc_deploy.errors import ConfigError, UsageError
-from dlc_deploy.training.models.detectors import DETECTORS, BaseDetector
+from dlc_deploy.training.inference.graphs import BODYPARTS, IDENTITY
+from dlc_deploy.training.inference.heads import check_heads
+from dlc_deploy.training.inference.models import individuals_of, load_detector, load_pose_model
+from dlc_deploy.training.models.detectors import BaseDetector
 from dlc_deploy.training.models.model import PoseModel
-from dlc_deploy.training.models.predictors import IdentityPredictor
-from dlc_deploy.training.snapshots import Snapshot, load_snapshot, load_weights
+from dlc_deploy.training.snapshots import Snapshot, load_snapshot
 
 from . import modelzoo
-from .graph import BODYPARTS, IDENTITY
-from .heads import check_heads
 
 _METHODS = {"bu": "bottom-up", "td": "top-down", "ctd": "conditional top-down"}
 
@@ -44,7 +41,7 @@ class PoseSource:
     @property
     def individuals(self) -> int:
         """Animals that a bottom-up model looks for."""
-        return int(self.config.model.heads[BODYPARTS]["predictor"].get("num_animals", 1))
+        return individuals_of(self.config)
 
     @property
     def keypoints(self) -> int:
@@ -120,9 +117,11 @@ def load_source(
         snapshot,
         pose_config,
         text,
-        _pose_model(snapshot, pose_config, weights),
+        load_pose_model(snapshot, pose_config, weights.model),
         detector,
-        _detector(pose_config, detector_state, detector or snapshot),
+        None
+        if detector_state is None
+        else load_detector(detector or snapshot, pose_config, detector_state),
         None if conditions is None else _conditions(conditions, pose_config),
         scorer,
     )
@@ -135,35 +134,6 @@ def _from_zoo(name: Path, detector: Path | None, config: Path | None) -> modelzo
             f"and --config out; a detector is chosen with {modelzoo.SYNTAX}."
         )
     return modelzoo.fetch(name)
-
-
-def _pose_model(snapshot: Path, config: PoseConfig, weights: Snapshot) -> PoseModel:
-    try:
-        model = PoseModel.build(config.model.model_dump(), pretrained_backbone=False)
-    except ConfigError as error:
-        raise ConfigError(f"{snapshot}: {config.net_type} cannot be built: {error}") from None
-    if IDENTITY in model.heads and not isinstance(model.predictor(IDENTITY), IdentityPredictor):
-        raise ConfigError(
-            f"{snapshot}: expected an IdentityPredictor in the head {IDENTITY}, got "
-            f"{type(model.predictor(IDENTITY)).__name__}. Check the configuration."
-        )
-    load_weights(model, weights.model, str(snapshot))
-    return model.eval()
-
-
-def _detector(
-    config: PoseConfig, state: Mapping[str, torch.Tensor] | None, snapshot: Path
-) -> BaseDetector | None:
-    if state is None:
-        return None
-    if config.detector is None:
-        raise ConfigError(
-            "Expected a detector section in the configuration of a top-down model, found none. "
-            "Give the configuration the detector was trained with: --config."
-        )
-    built = DETECTORS.build(dict(config.detector.model), pretrained=False)
-    load_weights(built, state, str(snapshot))
-    return built.eval()
 
 
 def _conditions(snapshot: Path, refined_by: PoseConfig) -> PoseSource:
@@ -181,7 +151,7 @@ def _conditions(snapshot: Path, refined_by: PoseConfig) -> PoseSource:
             f"{snapshot}: expected the bodyparts of the model it gives conditions to "
             f"({', '.join(names[1])}), got {', '.join(names[0])}."
         )
-    return PoseSource(snapshot, config, text, _pose_model(snapshot, config, weights))
+    return PoseSource(snapshot, config, text, load_pose_model(snapshot, config, weights.model))
 
 
 def _configuration(

@@ -11,15 +11,15 @@ from tests.reference import REFERENCE, needs_reference
 torch = pytest.importorskip("torch")
 
 from dlc_deploy.config import PoseConfig  # noqa: E402
-from dlc_deploy.exporters.graph import PoseGraph  # noqa: E402
 from dlc_deploy.exporters.onnx import InputSize, write_onnx  # noqa: E402
-from dlc_deploy.exporters.reference import TorchEngine  # noqa: E402
 from dlc_deploy.manifest import Manifest, Origin  # noqa: E402
 from dlc_deploy.manifest import PoseGraph as PoseEntry  # noqa: E402
 from dlc_deploy.poses import Poses  # noqa: E402
 from dlc_deploy.preprocessing import ConditionPreprocessing  # noqa: E402
 from dlc_deploy.runtime.engines import open_engine  # noqa: E402
 from dlc_deploy.runtime.pipelines import ConditionalTopDown  # noqa: E402
+from dlc_deploy.training.inference.graphs import PoseGraph  # noqa: E402
+from dlc_deploy.training.inference.torch_engine import TorchEngine  # noqa: E402
 from dlc_deploy.training.models import PoseModel  # noqa: E402
 from dlc_deploy.training.models.modules.kpt_encoders import (  # noqa: E402
     ColoredKeypointEncoder,

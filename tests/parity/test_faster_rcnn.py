@@ -11,10 +11,10 @@ from tests.reference import needs_reference
 torch = pytest.importorskip("torch")
 
 from dlc_deploy.config import PoseConfig  # noqa: E402
-from dlc_deploy.exporters.graph import DetectorGraph  # noqa: E402
 from dlc_deploy.exporters.onnx import InputSize, write_onnx  # noqa: E402
 from dlc_deploy.preprocessing import Normalization  # noqa: E402
 from dlc_deploy.runtime.engines import open_engine  # noqa: E402
+from dlc_deploy.training.inference.graphs import DetectorGraph  # noqa: E402
 from dlc_deploy.training.models.detectors import DETECTORS, faster_rcnn  # noqa: E402
 from dlc_deploy.training.models.detectors.region_proposals import propose  # noqa: E402
 from dlc_deploy.training.models.detectors.resize import normalized, resized  # noqa: E402

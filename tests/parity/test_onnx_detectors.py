@@ -15,13 +15,13 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("onnxruntime")
 
 from dlc_deploy.config import PoseConfig  # noqa: E402
-from dlc_deploy.exporters.graph import DetectorGraph  # noqa: E402
 from dlc_deploy.exporters.onnx import InputSize, write_onnx  # noqa: E402
 from dlc_deploy.manifest import DetectorGraph as DetectorEntry  # noqa: E402
 from dlc_deploy.manifest import Manifest, Origin  # noqa: E402
 from dlc_deploy.manifest import PoseGraph as PoseEntry  # noqa: E402
 from dlc_deploy.runtime.engines import open_engine  # noqa: E402
 from dlc_deploy.runtime.pipelines import TopDown  # noqa: E402
+from dlc_deploy.training.inference.graphs import DetectorGraph  # noqa: E402
 from dlc_deploy.training.models.detectors import DETECTORS  # noqa: E402
 
 pytestmark = [needs_reference, pytest.mark.torch, pytest.mark.slow]

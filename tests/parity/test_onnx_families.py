@@ -19,11 +19,10 @@ pytest.importorskip("onnxruntime")
 
 from dlc_deploy.config import PoseConfig  # noqa: E402
 from dlc_deploy.exporters.export import draft_manifest  # noqa: E402
-from dlc_deploy.exporters.graph import PoseGraph  # noqa: E402
 from dlc_deploy.exporters.onnx import InputSize, write_onnx  # noqa: E402
 from dlc_deploy.exporters.parity import MAX_AFFINITY_ERROR, compare  # noqa: E402
 from dlc_deploy.exporters.plan import Plan, plan_graphs  # noqa: E402
-from dlc_deploy.exporters.reference import Call, Recorder, TorchEngine  # noqa: E402
+from dlc_deploy.exporters.reference import Call, Recorder  # noqa: E402
 from dlc_deploy.exporters.rewrites import rewrite_operators  # noqa: E402
 from dlc_deploy.exporters.source import Source  # noqa: E402
 from dlc_deploy.exporters.tensorrt_rtx import compile_engine  # noqa: E402
@@ -31,6 +30,8 @@ from dlc_deploy.poses import Boxes, Poses  # noqa: E402
 from dlc_deploy.runtime.assembly import assign_identities  # noqa: E402
 from dlc_deploy.runtime.engines import open_engine  # noqa: E402
 from dlc_deploy.runtime.pipelines import connect, run_steps  # noqa: E402
+from dlc_deploy.training.inference.graphs import PoseGraph  # noqa: E402
+from dlc_deploy.training.inference.torch_engine import TorchEngine  # noqa: E402
 from dlc_deploy.training.models import PoseModel  # noqa: E402
 
 pytestmark = [needs_reference, pytest.mark.torch, pytest.mark.slow]
@@ -65,14 +66,10 @@ class WithOutputs(PoseGraph):
         self.decoded, self.outputs = self.outputs, (*self.outputs, *raw)
 
     def forward(self, images, conditions=None):
-        given = {} if conditions is None else {"cond_kpts": conditions.unsqueeze(1)}
-        outputs = self.model(self.normalize(images), **given)
+        outputs = self.run_network(images, conditions)
         raw = {f"{head}_{key}": value for head in outputs for key, value in outputs[head].items()}
-        outputs, self.outputs = self.outputs, self.decoded
-        try:
-            return (*super().forward(images, conditions), *(raw[n] for n in outputs if n in raw))
-        finally:
-            self.outputs = outputs
+        values = self.decode(outputs)
+        return tuple(values[n] if n in self.decoded else raw[n] for n in self.outputs)
 
 
 @dataclass

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 from dlc_deploy.config import PoseConfig  # noqa: E402
 from dlc_deploy.errors import ConfigError  # noqa: E402
 from dlc_deploy.exporters.export import export  # noqa: E402
-from dlc_deploy.exporters.heads import check_heads  # noqa: E402
+from dlc_deploy.training.inference.heads import check_heads  # noqa: E402
 from tests import small  # noqa: E402
 
 pytestmark = pytest.mark.torch

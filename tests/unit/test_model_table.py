@@ -25,11 +25,11 @@ from dlc_deploy.benchmarks.model_table import (  # noqa: E402
 from dlc_deploy.benchmarks.random_models import Entry, RandomModel, entries  # noqa: E402
 from dlc_deploy.benchmarks.random_weights import draw_weights  # noqa: E402
 from dlc_deploy.errors import UsageError  # noqa: E402
-from dlc_deploy.exporters.graph import PoseGraph  # noqa: E402
 from dlc_deploy.exporters.onnx import InputSize  # noqa: E402
 from dlc_deploy.exporters.tensorrt_rtx import EngineCompileError  # noqa: E402
 from dlc_deploy.preprocessing import Normalization  # noqa: E402
 from dlc_deploy.training import available_detectors, available_models  # noqa: E402
+from dlc_deploy.training.inference.graphs import PoseGraph  # noqa: E402
 from tests import small  # noqa: E402
 
 pytestmark = pytest.mark.torch

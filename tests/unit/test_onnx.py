@@ -12,7 +12,6 @@ torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
 
-from dlc_deploy.exporters.graph import PoseGraph  # noqa: E402
 from dlc_deploy.exporters.onnx import (  # noqa: E402
     InputSize,
     OnnxExportError,
@@ -21,6 +20,7 @@ from dlc_deploy.exporters.onnx import (  # noqa: E402
 )
 from dlc_deploy.preprocessing import Normalization  # noqa: E402
 from dlc_deploy.runtime.engines import open_engine  # noqa: E402
+from dlc_deploy.training.inference.graphs import PoseGraph  # noqa: E402
 from tests import small  # noqa: E402
 
 pytestmark = pytest.mark.torch

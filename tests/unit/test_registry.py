@@ -16,10 +16,10 @@ from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
 from dlc_deploy.errors import ConfigError  # noqa: E402
-from dlc_deploy.exporters.graph import PoseGraph  # noqa: E402
 from dlc_deploy.exporters.onnx import InputSize, write_onnx  # noqa: E402
 from dlc_deploy.preprocessing import Normalization  # noqa: E402
 from dlc_deploy.runtime.engines import open_engine  # noqa: E402
+from dlc_deploy.training.inference.graphs import PoseGraph  # noqa: E402
 from dlc_deploy.training.models import PoseModel  # noqa: E402
 from dlc_deploy.training.models.backbones import BACKBONES, BaseBackbone  # noqa: E402
 from dlc_deploy.training.models.heads import HEADS, BaseHead  # noqa: E402

@@ -8,7 +8,7 @@ from dlc_deploy.config import PoseConfig
 from dlc_deploy.engine import Arrays
 from dlc_deploy.errors import ConfigError
 
-from .graph import BODYPARTS, IDENTITY, UNIQUE
+from .graphs import BODYPARTS, IDENTITY, UNIQUE
 
 _AGAIN = "Give the configuration the model was trained with: --config."
 

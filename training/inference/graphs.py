@@ -1,7 +1,7 @@
-"""The export graph: one wrapper for every family, and one for every detector.
+"""The executable graphs: one wrapper for every family, and one for every detector.
 
-The same module is the reference engine in PyTorch and becomes the ONNX file: ``uint8 [N, H, W, 3]``
-RGB in; normalisation, network and decoding inside; coordinates in pixels of that input out.
+The same module runs in PyTorch and becomes the ONNX file: ``uint8 [N, H, W, 3]`` RGB in;
+normalisation, network and decoding inside; coordinates in pixels of that input out.
 """
 
 from __future__ import annotations
@@ -47,18 +47,23 @@ class PoseGraph(nn.Module):
     """Images to what :class:`dlc_deploy.manifest.PoseGraph` promises: poses, or peaks and
     affinities, in input pixels; unique bodyparts and identities where the model has such heads.
 
+    Args:
+        model: the network.
+        normalization: how its pixels are made.
+        identity: read the identity head, where there is one.
+
     Attributes:
         outputs: names of what ``forward`` returns, in order.
-        conditional: whether the model refines poses that it is given.
     """
 
-    def __init__(self, model: PoseModel, normalization: Normalization) -> None:
+    def __init__(
+        self, model: PoseModel, normalization: Normalization, *, identity: bool = True
+    ) -> None:
         super().__init__()
         self.normalize = Normalize(normalization)
         self.model = model
-        self.conditional = model.backbone.conditional
         found = PEAKS if isinstance(model.predictor(BODYPARTS).grouping, PafGrouping) else POSES
-        heads = {UNIQUE: "unique", IDENTITY: "identity"}
+        heads = {UNIQUE: "unique"} | ({IDENTITY: "identity"} if identity else {})
         self.outputs = (*found, *(name for head, name in heads.items() if head in model.heads))
 
     def forward(self, images: Tensor, conditions: Tensor | None = None) -> tuple[Tensor, ...]:
@@ -69,8 +74,19 @@ class PoseGraph(nn.Module):
             conditions: float32 [N, K, 3], of a conditional top-down model: x and y in pixels of
                 the image, and score.
         """
+        values = self.decode(self.run_network(images, conditions))
+        return tuple(values[name] for name in self.outputs)
+
+    def run_network(
+        self, images: Tensor, conditions: Tensor | None = None
+    ) -> dict[str, dict[str, Tensor]]:
+        """``{head: {output: tensor}}``, as the heads give it."""
         given = {} if conditions is None else {"cond_kpts": conditions.unsqueeze(1)}
-        outputs = self.model(self.normalize(images), **given)
+        outputs: Outputs = self.model(self.normalize(images), **given)
+        return outputs
+
+    def decode(self, outputs: Outputs) -> dict[str, Tensor]:
+        """What ``forward`` returns, by name."""
         values = self._decoded(BODYPARTS, outputs)
         if "unique" in self.outputs:
             values["unique"] = self._decoded(UNIQUE, outputs)["poses"]
@@ -79,7 +95,7 @@ class PoseGraph(nn.Module):
             predictor = cast(IdentityPredictor, self.model.predictor(IDENTITY))
             stride = self.model.get_stride(IDENTITY)
             values["identity"] = predictor.scores_at(stride, outputs[IDENTITY], points)
-        return tuple(values[name] for name in self.outputs)
+        return values
 
     def _decoded(self, head: str, outputs: Outputs) -> dict[str, Tensor]:
         return self.model.predictor(head).decode(self.model.get_stride(head), outputs[head])
