@@ -16,7 +16,7 @@ counts only where it is not closer to another place it could be taken for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -127,22 +127,28 @@ class GenerativeSampler:
         return reach
 
     def _drawn(self, places: _Places, reach: Floats, rng: np.random.Generator) -> Floats:
-        """[3]; one kind of error that is possible here, and one of its places."""
+        """[3]; one kind of error that is possible here, and one of its places.
+
+        A kind that turns out to be impossible is left out and another one drawn: the others come
+        up as often as if it had been known before, and most kinds need not be tried.
+        """
         near, middle, far = reach
-        kinds = [
-            places.jitter(near, middle, rng),
-            places.miss(middle, far, rng),
-            places.inversion(middle, rng),
-            places.swap(middle, rng),
-            places.good(near, rng),
+        kinds: list[Callable[[], Floats]] = [
+            lambda: places.good(near, rng),
+            lambda: places.jitter(near, middle, rng),
+            lambda: places.miss(middle, far, rng),
+            lambda: places.inversion(middle, rng),
+            lambda: places.swap(middle, rng),
         ]
         errors = self._errors()
-        odds = np.append(errors, max(0.0, 1 - errors.sum()))
-        odds *= [len(kind) > 0 for kind in kinds]
-        if odds.sum() == 0:
-            return np.zeros(3)
-        chosen = kinds[rng.choice(len(kinds), p=odds / odds.sum())]
-        return np.append(chosen[rng.integers(len(chosen))], 2.0)
+        odds = np.append(max(0.0, 1 - errors.sum()), errors)
+        while odds.sum() > 0:
+            kind = rng.choice(len(kinds), p=odds / odds.sum())
+            found = kinds[kind]()
+            if len(found):
+                return np.append(found[rng.integers(len(found))], 2.0)
+            odds[kind] = 0
+        return np.zeros(3)
 
     def _pair_of(self, joint: int, rng: np.random.Generator) -> int | None:
         pairs: Any = self.keypoints_symmetry
@@ -245,6 +251,8 @@ def _ring(
 
 def _apart(points: Floats, others: Floats, distance: Floats | float) -> Floats:
     """Those of ``points`` [M, 2] that are further than ``distance`` from each of ``others``."""
-    apart = np.sqrt(((others[:, None] - points) ** 2).sum(axis=2)) > distance
+    across = others[:, 0, None] - points[:, 0]
+    down = others[:, 1, None] - points[:, 1]
+    apart = np.sqrt(across**2 + down**2) > distance
     kept: Floats = points[apart.all(axis=0)]
     return kept
