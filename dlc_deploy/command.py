@@ -26,6 +26,7 @@ from dlc_deploy.errors import DlcDeployError
 VERBS = {
     "export": ("dlc_deploy.exporters.command", "make a bundle from a snapshot"),
     "analyze": ("dlc_deploy.runtime.commands.analyze", "turn videos into poses"),
+    "evaluate": ("dlc_deploy.training.commands.evaluate", "hold a model against its labels"),
     "verify": ("dlc_deploy.runtime.commands.verify", "check a bundle on this machine"),
     "inspect": ("dlc_deploy.runtime.commands.inspect", "show what a file holds"),
     "doctor": ("dlc_deploy.runtime.commands.doctor", "show what this machine has"),

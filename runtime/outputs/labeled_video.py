@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import colorsys
 from fractions import Fraction
 from pathlib import Path
 from typing import cast
 
 import av
-import cv2
 import numpy as np
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from dlc_deploy.poses import Poses
 
-_SUBPIXEL_BITS = 4
+from .drawing import Color, draw_box, draw_dot, near, rainbow
+
 _QUALITY = {"libx264": {"crf": "20", "preset": "veryfast"}, "mpeg4": {"q": "3"}}
 
 
@@ -42,7 +41,7 @@ class LabeledVideoWriter:
         self._stream = cast(VideoStream, stream)
         self._stream.width, self._stream.height = width // 2 * 2, height // 2 * 2
         self._stream.pix_fmt = "yuv420p"
-        self._colours = _rainbow(keypoints)
+        self._colours = rainbow(keypoints)
         self._radius = max(2.0, min(width, height) / 120)
         self._pcutoff = pcutoff
 
@@ -66,7 +65,7 @@ class LabeledVideoWriter:
         if poses.boxes is not None:
             for box, score in zip(poses.boxes.xywh[row], poses.boxes.score[row], strict=True):
                 if score >= self._pcutoff:
-                    self._box(image, box)
+                    draw_box(image, box)
         bodyparts = poses.score.shape[2]
         self._animals(image, poses, row, self._colours[:bodyparts])
         if poses.unique is not None:
@@ -74,41 +73,12 @@ class LabeledVideoWriter:
         return image
 
     def _animals(
-        self, image: NDArray[np.uint8], poses: Poses, row: int, colours: list[tuple[int, ...]]
+        self, image: NDArray[np.uint8], poses: Poses, row: int, colours: list[Color]
     ) -> None:
         for xy, score in zip(poses.xy[row], poses.score[row], strict=True):
-            shown = (score >= self._pcutoff) & _near(image, xy)
+            shown = (score >= self._pcutoff) & near(image, xy)
             for keypoint in np.flatnonzero(shown):
-                self._dot(image, xy[keypoint], colours[keypoint])
-
-    def _box(self, image: NDArray[np.uint8], xywh: NDArray[np.float32]) -> None:
-        corners = np.array([xywh[:2], xywh[:2] + xywh[2:]])
-        # Edges far outside are as invisible just outside, where OpenCV's integers still hold them.
-        held = np.clip(np.rint(corners), -2, (image.shape[1] + 1, image.shape[0] + 1))
-        left_top, right_bottom = held.astype(int).tolist()
-        cv2.rectangle(image, left_top, right_bottom, (235, 235, 235), 1, cv2.LINE_AA)
-
-    def _dot(
-        self, image: NDArray[np.uint8], xy: NDArray[np.float32], colour: tuple[int, ...]
-    ) -> None:
-        unit = 1 << _SUBPIXEL_BITS
-        centre = np.rint(xy * unit).astype(int).tolist()
-        radius = round(self._radius * unit)
-        cv2.circle(image, centre, radius, colour, -1, cv2.LINE_AA, _SUBPIXEL_BITS)
-
-
-def _near(image: NDArray[np.uint8], xy: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Whether points [K, 2] are on ``image`` or beside it; NaN is nowhere."""
-    size = np.array(image.shape[1::-1])
-    near: NDArray[np.bool_] = np.all((xy > -size) & (xy < 2 * size), axis=1)
-    return near
-
-
-def _rainbow(count: int) -> list[tuple[int, ...]]:
-    """``count`` bright colours from violet to red, RGB."""
-    hues = np.linspace(0.75, 0.0, max(count, 2))[:count]
-    colours = [colorsys.hsv_to_rgb(hue, 0.95, 1.0) for hue in hues]
-    return [tuple(round(255 * channel) for channel in colour) for colour in colours]
+                draw_dot(image, xy[keypoint], self._radius, colours[keypoint])
 
 
 def _has_encoder(name: str) -> bool:
