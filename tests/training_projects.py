@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def make_dlc_project(
     table = label_table(points, names_of(individuals), bodyparts, unique, corners, several)
     write_labels(table, image_folder(folder))
     training_set = training_set_folder(folder)
-    write_labels(table, training_set)
+    copy_labels(image_folder(folder), training_set)
     write_split(training_set, config, images, test, shuffle)
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(config, sort_keys=False))
@@ -169,12 +170,12 @@ def label_table(
         values = np.hstack([values, np.tile(corners.reshape(1, -1), (len(points), 1))])
     labels = [(SCORER, name, part, axis) for name, part in columns for axis in "xy"]
     levels = ["scorer", "individuals", "bodyparts", "coords"]
-    table = pd.DataFrame(values, index=_labels(rows), columns=_labels(labels, levels))
+    table = pd.DataFrame(values, index=row_labels(rows), columns=row_labels(labels, levels))
     return table if several else table.droplevel("individuals", axis=1)
 
 
-def _labels(tuples: list[Any], names: list[str] | None = None) -> pd.MultiIndex:
-    """Labels as objects, which pandas 2 reads too."""
+def row_labels(tuples: list[Any], names: list[str] | None = None) -> pd.MultiIndex:
+    """Labels of rows or columns as objects, which pandas 2 reads too."""
     columns = [pd.Index(column, dtype=object) for column in zip(*tuples, strict=True)]
     return pd.MultiIndex.from_arrays(columns, names=names)
 
@@ -184,6 +185,12 @@ def write_labels(table: pd.DataFrame, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     table.to_hdf(folder / f"CollectedData_{SCORER}.h5", key="df_with_missing", mode="w")
     table.to_csv(folder / f"CollectedData_{SCORER}.csv")
+
+
+def copy_labels(source: Path, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in source.glob("CollectedData_*"):
+        shutil.copy(path, folder)
 
 
 def write_split(

@@ -48,6 +48,7 @@ class Loader(ABC):
         self.model_config_path = Path(model_config_path)
         self.model_cfg: dict[str, Any] = read_config_as_dict(self.model_config_path)
         self.pose_task = _task_of(self.model_cfg, self.model_config_path)
+        self._read: dict[Mode, Sequence[LabeledImage]] = {}
 
     @property
     def model_folder(self) -> Path:
@@ -110,6 +111,7 @@ class Loader(ABC):
             with whole_file(self.model_config_path) as partial:
                 write_config(partial, changed)
         self.model_cfg = changed
+        self._read.clear()
 
     def image_filenames(self, mode: Mode = "train") -> list[str]:
         """The paths of the images of ``mode``."""

@@ -56,9 +56,8 @@ class COCOLoader(Loader):
         names: dict[Mode, str | None]
         names = {"train": train_json_filename, "test": test_json_filename}
         self._files: dict[Mode, CocoFile | None] = {
-            mode: self._read(name) if name else None for mode, name in names.items()
+            mode: self._open(name) if name else None for mode, name in names.items()
         }
-        self._labels: dict[Mode, list[LabeledImage]] = {}
 
     @staticmethod
     def load_json(project_root: str | Path, filename: str) -> dict[str, Any]:
@@ -94,12 +93,12 @@ class COCOLoader(Loader):
         """The images of ``mode`` in the order of the file; see :meth:`Loader.labels`."""
         if mode not in self._files:
             raise InputError(f"mode: expected train or test, got {mode!r}.")
-        if mode not in self._labels:
+        if mode not in self._read:
             file = self._files[mode]
-            self._labels[mode] = [] if file is None else self._labeled_images(file)
-        return self._labels[mode]
+            self._read[mode] = [] if file is None else self._labeled_images(file)
+        return self._read[mode]
 
-    def _read(self, filename: str) -> CocoFile:
+    def _open(self, filename: str) -> CocoFile:
         path = self.project_root / ANNOTATIONS / filename
         file = CocoFile.from_mapping(read_json(path), str(path))
         parameters = self.get_dataset_parameters()

@@ -53,7 +53,6 @@ class DLCLoader(Loader):
         if not path.is_file():
             raise self._no_shuffle(path)
         super().__init__(self.folders.root, self.folders.root, path)
-        self._labels: dict[Mode, list[LabeledImage]] = {}
 
     @property
     def project_cfg(self) -> dict[str, Any]:
@@ -107,14 +106,14 @@ class DLCLoader(Loader):
 
     def labels(self, mode: Mode) -> Sequence[LabeledImage]:
         """The images of ``mode`` in the order of :attr:`split`; see :meth:`Loader.labels`."""
-        if mode not in self._labels:
-            self._labels[mode] = labeled_images(
+        if mode not in self._read:
+            self._read[mode] = labeled_images(
                 self._part(mode),
                 self.project_root,
                 self.get_dataset_parameters(),
                 bbox_margin(self.model_cfg),
             )
-        return self._labels[mode]
+        return self._read[mode]
 
     def _part(self, mode: Mode) -> pd.DataFrame:
         if mode not in self.split:

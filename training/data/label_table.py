@@ -182,7 +182,8 @@ def _tell_outside(
         for xy, points in zip(values, seen, strict=True)
     ]
     if any(lost):
-        names = [path.name for path, count in zip([*paths, *paths], lost, strict=True) if count]
+        doubled = zip([*paths, *paths], lost, strict=True)
+        names = list(dict.fromkeys(path.name for path, count in doubled if count))
         _log.warning(
             "%d labels lie on the edge of their image or outside and are left out: %s",
             sum(lost),

@@ -1,4 +1,4 @@
-"""Shapes of image files, from their headers."""
+"""Shapes of images as OpenCV reads them, from the headers of the files."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from dlc_deploy.errors import InputError
 ImageShape = tuple[int, int, int]
 """(channels, height, width)."""
 _SHOWN = 5
+_TURNED_FORMATS = ("JPEG", "MPO")
+"""Formats of cameras, which may note that a picture is to be turned; OpenCV then turns it."""
+_ORIENTATION, _UPRIGHT = 274, 4
 
 
 def image_shapes(paths: Sequence[Path]) -> list[ImageShape]:
@@ -34,6 +37,9 @@ def _shape(path: Path) -> ImageShape | None:
 
     try:
         with Image.open(path) as image:
-            return len(image.getbands()), image.height, image.width
+            size = (image.height, image.width)
+            if image.format in _TURNED_FORMATS and image.getexif().get(_ORIENTATION, 1) > _UPRIGHT:
+                size = size[::-1]
+            return len(image.getbands()), *size
     except (OSError, UnidentifiedImageError):
         return None
