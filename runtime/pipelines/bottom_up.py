@@ -82,9 +82,15 @@ class BottomUp:
 
     def group(self, decoded: Decoded) -> Poses:
         """Poses in pixels of the frames."""
+        return self.link(decoded)[0]
+
+    def link(self, decoded: Decoded) -> tuple[Poses, Float | None]:
+        """``group``, and how well each animal hangs together: the mean affinity of its links,
+        float32 [N, I], where keypoints are linked."""
         outputs = _of_best(decoded.outputs, self._individuals)
         scale, offset = np.array(decoded.placement.scale), np.array(decoded.placement.offset)
         grouped = self._grouped(outputs)
+        affinity = None if grouped is None else grouped.affinity
         found = poses_in_frame(
             outputs["poses"] if grouped is None else grouped.poses, scale, offset
         )
@@ -92,9 +98,11 @@ class BottomUp:
         if "unique" in outputs:
             unique = poses_in_frame(outputs["unique"], scale, offset)
         if "identity" not in outputs:
-            return Poses(found.xy, found.score, unique=unique)
+            return Poses(found.xy, found.score, unique=unique), affinity
         identity = _identities(outputs["identity"], grouped, "peaks" in outputs)
-        return _named(found, identity, unique)
+        order = _order_of_names(found, identity)
+        poses = Poses(found.xy[order], found.score[order], unique=unique, identity=identity[order])
+        return poses, None if affinity is None else affinity[order]
 
     def _grouped(self, outputs: Arrays) -> Grouped | None:
         if self._grouping is None:
@@ -143,15 +151,9 @@ def _identities(identity: Float, grouped: Grouped | None, of_peaks: bool) -> Flo
     return found
 
 
-def _named(found: Poses, identity: Float, unique: Poses | None) -> Poses:
-    """Poses in the order of the names they were assigned."""
+def _order_of_names(found: Poses, identity: Float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Index [N, I] that puts poses in the order of the names they are assigned."""
     from dlc_deploy.runtime.assembly import assign_identities
 
     order = assign_identities(found.score, identity)
-    frames = np.arange(len(order))[:, None]
-    return Poses(
-        found.xy[frames, order],
-        found.score[frames, order],
-        unique=unique,
-        identity=identity[frames, order],
-    )
+    return np.arange(len(order))[:, None], order

@@ -19,7 +19,6 @@ from dlc_deploy.manifest import Manifest
 from dlc_deploy.poses import Boxes, Poses
 from dlc_deploy.preprocessing import ConditionPreprocessing
 
-from .bottom_up import poses_in_frame
 from .crops import Crops, cut_crops, poses_of_crops
 
 if TYPE_CHECKING:
@@ -155,21 +154,19 @@ class ConditionalTopDown:
 
         All keypoints of an animal have one score, as in DeepLabCut: see :func:`rescored`.
         """
-        frames, individuals = cropped.boxes.score.shape
-        xy = np.full((frames, individuals, self._keypoints, 2), np.nan, np.float32)
-        score = np.full((frames, individuals, self._keypoints), np.nan, np.float32)
-        inputs: dict[str, NDArray[Any]] = {
-            "images": cropped.crops.images,
-            "conditions": cropped.conditions,
-        }
-        poses = poses_of_crops(self._pose, inputs, self._keypoints, at_once=frames)
-        scale, offset = (v[:, None, None] for v in (cropped.crops.scale, cropped.crops.offset))
-        found = poses_in_frame(poses[:, None], scale, offset)
+        shape = cropped.boxes.score.shape
+        poses = poses_of_crops(
+            self._pose,
+            cropped.crops,
+            shape,
+            self._keypoints,
+            at_once=shape[0],
+            conditions=cropped.conditions,
+        )
         place = tuple(cropped.crops.places.T)
-        xy[place] = found.xy[:, 0]
-        cutoff = self._condition.rescore_cutoff
-        score[place] = rescored(found.score[:, 0], cropped.conditions[..., 2], cutoff)[:, None]
-        return Poses(xy, score, cropped.boxes)
+        cutoff, conditions = self._condition.rescore_cutoff, cropped.conditions[..., 2]
+        poses.score[place] = rescored(poses.score[place], conditions, cutoff)[:, None]
+        return Poses(poses.xy, poses.score, cropped.boxes)
 
 
 def boxes_around(poses: Float, margin: int, height: int, width: int) -> NDArray[np.float64]:

@@ -14,8 +14,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dlc_deploy.engine import Arrays, Engine
+from dlc_deploy.engine import Engine
+from dlc_deploy.poses import Poses
 from dlc_deploy.preprocessing import CropPreprocessing
+
+from .bottom_up import poses_in_frame
 
 Images = NDArray[np.uint8]
 
@@ -116,20 +119,39 @@ def cut_crops(frames: Images, boxes: NDArray[np.floating[Any]], spec: CropPrepro
 
 
 def poses_of_crops(
-    engine: Engine, inputs: Arrays, keypoints: int, at_once: int
-) -> NDArray[np.float32]:
-    """Poses [C, K, 3] in crop pixels that ``engine`` gives for ``inputs`` of C crops.
+    engine: Engine,
+    crops: Crops,
+    boxes: tuple[int, int],
+    keypoints: int,
+    *,
+    at_once: int,
+    conditions: NDArray[np.float32] | None = None,
+) -> Poses:
+    """Poses in pixels of the frames that ``engine`` gives for ``crops``; NaN for other boxes.
 
-    No more than ``at_once`` crops go in together: memory stays that of the batch that was asked
-    for, however many animals there are.
+    Args:
+        engine: of the pose graph.
+        crops: C of them.
+        boxes: N frames, and boxes in each.
+        keypoints: K.
+        at_once: no more crops go in together, so that memory stays that of the batch that was asked
+            for, however many animals there are.
+        conditions: float32 [C, K, 3], in pixels of the crops, where the graph refines poses.
     """
-    count = len(inputs["images"])
-    poses = np.empty((count, keypoints, 3), np.float32)
-    for start in range(0, count, at_once):
+    inputs: dict[str, NDArray[Any]] = {"images": crops.images}
+    if conditions is not None:
+        inputs["conditions"] = conditions
+    poses = np.empty((len(crops.images), 1, keypoints, 3), np.float32)
+    for start in range(0, len(poses), at_once):
         part = slice(start, start + at_once)
         given = {name: values[part] for name, values in inputs.items()}
-        poses[part] = engine.run(given)["poses"][:, 0]
-    return poses
+        poses[part] = engine.run(given)["poses"]
+    found = poses_in_frame(poses, crops.scale[:, None, None], crops.offset[:, None, None])
+    xy = np.full((*boxes, keypoints, 2), np.nan, np.float32)
+    score = np.full((*boxes, keypoints), np.nan, np.float32)
+    frame, box = crops.places.T
+    xy[frame, box], score[frame, box] = found.xy[:, 0], found.score[:, 0]
+    return Poses(xy, score)
 
 
 def _grown_to_aspect(side: NDArray[Any], aspect: float) -> NDArray[Any]:

@@ -13,8 +13,7 @@ from dlc_deploy.engine import Engine
 from dlc_deploy.manifest import Manifest
 from dlc_deploy.poses import Boxes, Poses
 
-from .bottom_up import poses_in_frame
-from .crops import cut_crops, poses_of_crops
+from .crops import Crops, cut_crops, poses_of_crops
 from .frames import Placement, plan_frames
 
 Images = NDArray[np.uint8]
@@ -39,19 +38,10 @@ class Detected:
 
 @dataclass(frozen=True, slots=True)
 class Cropped:
-    """One crop for each valid box.
-
-    Attributes:
-        crops: uint8 [C, height, width, 3].
-        places: int [C, 2]; frame and box of each crop.
-        scale, offset: float [C, 2]; x_frame = x_crop * scale + offset.
-    """
+    """Boxes, and one crop for each that is valid."""
 
     boxes: Boxes
-    crops: Images
-    places: NDArray[np.int64]
-    scale: NDArray[np.float64]
-    offset: NDArray[np.float64]
+    crops: Crops
 
 
 class TopDown:
@@ -97,27 +87,20 @@ class TopDown:
         found = self._detector.run({"images": prepared.images})
         corners = found["boxes"][:, : self._individuals]
         score = found["scores"][:, : self._individuals]
-        return Detected(prepared.frames, _boxes_in_frame(corners, score, prepared.placement))
+        return Detected(prepared.frames, boxes_in_frame(corners, score, prepared.placement))
 
     def crop(self, detected: Detected) -> Cropped:
         """One crop for each box."""
-        return Cropped(detected.boxes, *cut_crops(detected.frames, detected.boxes.xywh, self._crop))
+        return Cropped(detected.boxes, cut_crops(detected.frames, detected.boxes.xywh, self._crop))
 
     def estimate(self, cropped: Cropped) -> Poses:
         """Poses in pixels of the frames; individuals in the order of the boxes."""
-        frames, individuals = len(cropped.boxes.score), self._individuals
-        xy = np.full((frames, individuals, self._keypoints, 2), np.nan, np.float32)
-        score = np.full((frames, individuals, self._keypoints), np.nan, np.float32)
-        crops = {"images": cropped.crops}
-        poses = poses_of_crops(self._pose, crops, self._keypoints, at_once=frames)
-        scale, offset = cropped.scale[:, None, None], cropped.offset[:, None, None]
-        found = poses_in_frame(poses[:, None], scale, offset)
-        frame, box = cropped.places.T
-        xy[frame, box], score[frame, box] = found.xy[:, 0], found.score[:, 0]
-        return Poses(xy, score, cropped.boxes)
+        shape = cropped.boxes.score.shape
+        poses = poses_of_crops(self._pose, cropped.crops, shape, self._keypoints, at_once=shape[0])
+        return Poses(poses.xy, poses.score, cropped.boxes)
 
 
-def _boxes_in_frame(
+def boxes_in_frame(
     corners: NDArray[np.float32], score: NDArray[np.float32], placement: Placement
 ) -> Boxes:
     """Corners [N, B, 4] in detector pixels to Boxes; score 0 marks a place without a box."""

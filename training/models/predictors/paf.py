@@ -11,10 +11,11 @@ from torch.nn import functional
 
 from dlc_deploy.errors import ConfigError
 from dlc_deploy.grouping import PafGrouping
-from dlc_deploy.runtime.assembly import Grouped, group
+from dlc_deploy.runtime.assembly import group
 
 from .base import PREDICTORS, BasePredictor, Outputs
 
+Values = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 _MIN_HEIGHT = 0.01
 _SAMPLES = 10
 # float32's distance from 1 to the next number, so that no link has length 0
@@ -137,7 +138,9 @@ class PartAffinityFieldPredictor(BasePredictor):
         """
         decoded = self.decode(stride, outputs)
         arrays = {name: value.detach().cpu().numpy() for name, value in decoded.items()}
-        poses = _deeplabcuts_format(group(self.grouping, arrays))
+        grouped = group(self.grouping, arrays)
+        assert grouped.affinity is not None
+        poses = with_affinity(grouped.poses, grouped.affinity)
         if self.clip_scores and arrays["peaks"].any():
             poses[..., 2] = poses[..., 2].clip(0, 1)  # absent animals too, as in DeepLabCut
         return {"poses": torch.from_numpy(poses)}
@@ -235,10 +238,18 @@ def _highest(heights: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return cells.gather(2, rank), score.gather(2, rank)
 
 
-def _deeplabcuts_format(grouped: Grouped) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    """Poses [N, I, K, 5] as ``forward`` gives them."""
-    poses, affinity = grouped.poses, grouped.affinity
-    assert affinity is not None
+def with_affinity(poses: Values, affinity: Values) -> Values:
+    """DeepLabCut's five columns for linked keypoints.
+
+    Args:
+        poses: float32 [N, I, K, 3]; an absent animal is NaN throughout, an absent keypoint of a
+            present one NaN, NaN, 0.
+        affinity: float32 [N, I]; of each animal.
+
+    Returns:
+        [N, I, K, 5]: x, y, score, -1 (NaN where a keypoint is absent) and the affinity; an absent
+        animal is -1 throughout.
+    """
     found = np.full((*poses.shape[:3], 5), np.nan, np.float32)
     found[..., :3] = poses
     found[..., 3] = np.where(np.isnan(poses[..., 0]), np.nan, -1)

@@ -1,0 +1,19 @@
+"""Which device a network runs on."""
+
+from __future__ import annotations
+
+import torch
+
+from dlc_deploy.config import PoseConfig
+
+
+def choose_device(config: PoseConfig) -> str:
+    """The device that a configuration names; for ``auto`` the best one here, by DeepLabCut's rule
+    (``pose_estimation_pytorch/utils.py``): CUDA, MPS for ResNets, or the CPU."""
+    if config.device not in (None, "auto"):
+        return str(config.device)
+    if torch.cuda.is_available():
+        return "cuda"
+    if "resnet" in config.net_type and torch.backends.mps.is_available():
+        return "mps"
+    return "cpu"
