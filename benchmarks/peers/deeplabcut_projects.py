@@ -50,8 +50,9 @@ def main() -> None:
 
 
 def _create(arguments: argparse.Namespace) -> None:
+    deeplabcut = import_module("deeplabcut")  # draws random numbers
     import_module("numpy").random.seed(arguments.seed)
-    import_module("deeplabcut").create_training_dataset(
+    deeplabcut.create_training_dataset(
         str(arguments.theirs / "config.yaml"),
         num_shuffles=arguments.shuffles,
         net_type=arguments.net_type,

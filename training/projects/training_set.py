@@ -17,7 +17,7 @@ from ..config.running import Conditions
 from .annotations import merge_annotations, write_annotations
 from .folders import TEST_CONFIG, ProjectFolders
 from .images import ImageShape, image_shapes
-from .shuffles import existing_shuffles, list_shuffles, write_documentation
+from .shuffles import existing_shuffles, list_shuffles, listed_shuffles, write_documentation
 from .splits import Split, draw_splits, given_splits
 from .test_config import inference_config, test_config
 from .training_data import training_images, write_training_data
@@ -42,8 +42,8 @@ def create_training_dataset(
 ) -> list[Split]:
     """Merge the labels of a project, split its images, and make the folders of its models.
 
-    Nothing is written before all of it is known to be right; a shuffle counts from the moment it is
-    in ``metadata.yaml``, which is written last. The names are DeepLabCut's.
+    Nothing is written before all of it is known to be right. A shuffle is there from the moment its
+    documentation is, which comes after its model. The names are DeepLabCut's.
 
     Args:
         config: the project's ``config.yaml``, its folder, or the file's keys and values.
@@ -87,11 +87,12 @@ def create_training_dataset(
         "ctd_conditions": ctd_conditions,
     }
     configs = [_pose_config(folders, split, model) for split in splits]
+    listed = listed_shuffles(folders)
     write_annotations(labels, folders.collected_data)
     for split, pose_config in zip(splits, configs, strict=True):
-        _write_shuffle(folders, split, labels, shapes)
         _write_model(folders, split, pose_config)
-    list_shuffles(folders, splits)
+        _write_shuffle(folders, split, labels, shapes)
+    list_shuffles(folders, listed, splits)
     return splits
 
 
