@@ -1,6 +1,7 @@
 """Images of any size to one size, with their labels: resize, then a piece at a random place.
 
-The rules are DeepLabCut's (``data/image.py``, resize_and_random_crop).
+The rules are DeepLabCut's (``data/image.py``, resize_and_random_crop), but for the offsets, which
+it counts in pixels of the resized image: here they lead back to the image file.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def resize_and_crop(
         image_id=item["image_id"],
         path=item["path"],
         original_size=item["original_size"],
-        offsets=item["offsets"] + start * item["scales"],
+        offsets=item["offsets"] + start * step * item["scales"],
         scales=item["scales"] * step,
         annotations=piece.annotations(item["annotations"]),
         context={name: piece.poses(poses) for name, poses in item["context"].items()},
