@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import ExitStack
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from dlc_deploy.errors import ConfigError
 
 from ..data.base import Loader, Transform
 from ..data.collate import COLLATE_FUNCTIONS, join
+from ..data.transforms import build_transforms
 from ..models import PoseModel
 from ..models.detectors import DETECTORS
 from ..runners import LOGGER, BaseLogger, build_training_runner
@@ -83,7 +85,7 @@ def train(
     start = snapshot_path or config.get("resume_training_from")
     chosen = device_of(_device(device, config, task), gpus)
     settings = _Settings.of(config, task, from_scratch or start is not None)
-    with process_group(chosen) as own_device:
+    with process_group(chosen, gpus) as own_device, ExitStack() as stack:
         loaders = _dataloaders(loader, config, task, settings, transform, inference_transform)
         unfinished = UnfinishedRun.of(
             loader.model_folder,
@@ -93,6 +95,12 @@ def train(
         state = None if restart else unfinished.load()
         fix_seeds(settings.seed)
         model = _build_model(config, task, pretrained=settings.pretrained and state is None)
+        logger = _logger(logger_config, model, loader.model_folder)
+        if logger is not None:
+            stack.callback(logger.close)
+            if state is not None:
+                logger.go_on(state["metadata"]["epoch"])
+            logger.log_config(config)
         runner = build_training_runner(
             config["runner"],
             loader.model_folder,
@@ -102,7 +110,7 @@ def train(
             gpus,
             snapshot_path=None if state else start,
             load_head_weights=load_head_weights,
-            logger=_logger(logger_config, config, model, loader.model_folder),
+            logger=logger,
             precision=precision,
             seed=settings.seed,
             unfinished=unfinished,
@@ -165,8 +173,6 @@ def _dataloaders(
     transform: Transform | None,
     inference_transform: Transform | None,
 ) -> tuple[DataLoader[Any], DataLoader[Any]]:
-    from ..data.transforms import build_transforms
-
     data = config["data"]
     transform = transform or build_transforms(data["train"])
     inference_transform = inference_transform or build_transforms(data["inference"])
@@ -207,16 +213,11 @@ def _build_model(config: Mapping[str, Any], task: Task, *, pretrained: bool) -> 
 
 
 def _logger(
-    logger_config: Mapping[str, Any] | None,
-    config: Mapping[str, Any],
-    model: nn.Module,
-    folder: Path,
+    logger_config: Mapping[str, Any] | None, model: nn.Module, folder: Path
 ) -> BaseLogger | None:
     if not logger_config or not Processes.current().writes:
         return None
-    logger = LOGGER.build(logger_config, model=model, train_folder=folder)
-    logger.log_config(config)
-    return logger
+    return LOGGER.build(logger_config, model=model, train_folder=folder)
 
 
 _FREE = {"epochs", "display_iters", "dataloader_workers", "dataloader_pin_memory"}

@@ -10,6 +10,8 @@ from .optimizers import build_optimizer
 from .pose import PoseTrainingRunner
 from .schedulers import LRListScheduler, build_scheduler
 from .snapshots import TorchSnapshotManager
+from .tensorboard_log import TensorboardLogger
+from .wandb_log import WandbLogger
 
 __all__ = [
     "LOGGER",
@@ -19,8 +21,10 @@ __all__ = [
     "ImageLoggerMixin",
     "LRListScheduler",
     "PoseTrainingRunner",
+    "TensorboardLogger",
     "TorchSnapshotManager",
     "TrainingRunner",
+    "WandbLogger",
     "build_optimizer",
     "build_scheduler",
     "build_training_runner",

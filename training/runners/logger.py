@@ -12,7 +12,11 @@ from ..models.registry import Registry
 
 
 class BaseLogger(ABC):
-    """Told how a run goes; loggers of one's own derive from it."""
+    """Told how a run goes; loggers of one's own derive from it.
+
+    :func:`train` builds them with ``model`` and ``train_folder`` beside what the configuration
+    says.
+    """
 
     @abstractmethod
     def log_config(self, config: Mapping[str, Any]) -> None:
@@ -30,6 +34,14 @@ class BaseLogger(ABC):
     @abstractmethod
     def save(self) -> None:
         """Write or send what is still held back."""
+
+    def go_on(self, epoch: int) -> None:
+        """An interrupted run goes on after ``epoch``; called before anything is logged."""
+        return
+
+    def close(self) -> None:
+        """The run has ended."""
+        self.save()
 
 
 class ImageLoggerMixin(ABC):

@@ -59,10 +59,14 @@ class Processes:
 
 
 @contextmanager
-def process_group(device: str) -> Iterator[str]:
+def process_group(device: str, gpus: Sequence[int] | None = None) -> Iterator[str]:
     """Join the processes that torchrun started; gives the device of this one.
 
     Without torchrun (its ``WORLD_SIZE``), or where the caller made the group, nothing happens.
+
+    Args:
+        device: of a single process.
+        gpus: those that the processes of this machine take, in their order; by default the first.
     """
     started = int(os.environ.get("WORLD_SIZE", "1")) > 1
     if not started or distributed.is_initialized():
@@ -70,7 +74,8 @@ def process_group(device: str) -> Iterator[str]:
         return
     gpu = torch.device(device).type == "cuda"
     if gpu:
-        device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+        place = int(os.environ.get("LOCAL_RANK", "0"))
+        device = f"cuda:{gpus[place] if gpus else place}"
         torch.cuda.set_device(device)
     distributed.init_process_group("nccl" if gpu else "gloo")
     try:
