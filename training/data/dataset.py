@@ -20,7 +20,7 @@ from .crops import Crop, blank_crop, boxes_of_poses, crop_animal
 from .generative_sampling import GenerativeSampler
 from .labels import LabeledImage
 from .parameters import PoseDatasetParameters
-from .reading import ImageReader
+from .reading import CACHE_BYTES, ImageReader, PixelCache
 from .samples import Annotations, Sample
 
 
@@ -39,6 +39,7 @@ class PoseDataset(Dataset[Sample]):
         task: what the model does.
         gen_sampling: errors that conditions of a conditional top-down model are drawn with
             (``data.gen_sampling``).
+        cache_bytes: memory that decoded images are kept in, for all workers together; 0 keeps none.
 
     Raises:
         ConfigError: crops are wanted but ``parameters`` say no size, or conditions without
@@ -54,13 +55,14 @@ class PoseDataset(Dataset[Sample]):
         mode: Mode = "train",
         task: Task = Task.BOTTOM_UP,
         gen_sampling: Mapping[str, Any] | None = None,
+        cache_bytes: int = CACHE_BYTES,
     ) -> None:
         self.images = images
         self.parameters = parameters
         self.transform = transform
         self.mode = mode
         self.task = task
-        self.reader = ImageReader(parameters.color_mode)
+        self.reader = ImageReader(parameters.color_mode, PixelCache(images, cache_bytes))
         self._crop = _crop_of(parameters) if task.of_crops else None
         self._sampler = None
         if task is Task.COND_TOP_DOWN:

@@ -1,0 +1,88 @@
+"""Decoded images are kept: what is kept, how much, and between which processes."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+
+from dlc_deploy.errors import InputError
+from tests.labeled_images import PIXELS, labeled, parameters
+
+torch = pytest.importorskip("torch")
+
+from dlc_deploy.training.data.dataset import PoseDataset  # noqa: E402
+from dlc_deploy.training.data.loading import build_dataloader  # noqa: E402
+from dlc_deploy.training.data.reading import ImageReader, PixelCache  # noqa: E402
+
+pytestmark = [
+    pytest.mark.torch,
+    # torch forks its workers, which Python 3.12 warns of in a process with threads
+    pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning"),
+]
+
+POSE = [[5, 5, 2], [9, 9, 2]]
+
+
+@pytest.fixture
+def images(tmp_path):
+    return [
+        labeled(tmp_path, POSE, name=f"{number}.png", number=number, pixels=PIXELS + number)
+        for number in range(4)
+    ]
+
+
+def lost(images):
+    for image in images:
+        image.path.unlink()
+
+
+def test_a_file_is_decoded_once(images):
+    reader = ImageReader("RGB", PixelCache(images))
+    first = [reader.read(image.path) for image in images]
+    lost(images)
+    first[0][:] = 0  # the caller's own
+    for number, image in enumerate(images):
+        np.testing.assert_array_equal(reader.read(image.path), PIXELS + number)
+
+
+def test_without_a_cache_it_is_decoded_each_time(images):
+    reader = ImageReader("RGB")
+    reader.read(images[0].path)
+    lost(images)
+    with pytest.raises(InputError, match=r"0\.png"):
+        reader.read(images[0].path)
+
+
+@pytest.mark.parametrize(("room", "kept"), [(0, 0), (2 * (PIXELS.size + 1), 2), (10**6, 4)])
+def test_no_more_is_kept_than_the_limit(images, room, kept):
+    cache = PixelCache(images, room)
+    for image in images:
+        cache.put(image.path, PIXELS)
+    assert [cache.get(image.path) is not None for image in images] == [
+        number < kept for number in range(4)
+    ]
+
+
+def test_an_image_of_another_size_than_expected_is_not_kept(images):
+    cache = PixelCache(images)
+    cache.put(images[0].path, PIXELS.transpose(1, 0, 2))
+    assert cache.get(images[0].path) is None
+
+
+def test_workers_share_what_any_of_them_decoded(images):
+    data = PoseDataset(images, parameters())
+    loader = build_dataloader(data, batch_size=1, shuffle=False, workers=2)
+    first = [batch["image"] for batch in loader]
+    lost(images)
+    again = build_dataloader(data, batch_size=1, shuffle=False, workers=1)
+    assert all(torch.equal(a, b["image"]) for a, b in zip(first, again, strict=True))
+
+
+def test_a_copy_for_another_process_keeps_nothing(images):
+    cache = PixelCache(images)
+    cache.put(images[0].path, PIXELS)
+    copy = pickle.loads(pickle.dumps(cache))
+    copy.put(images[0].path, PIXELS)
+    assert copy.get(images[0].path) is None and len(pickle.dumps(cache)) < 1000
