@@ -26,6 +26,7 @@ from dlc_deploy.errors import DlcDeployError
 VERBS = {
     "export": ("dlc_deploy.exporters.command", "make a bundle from a snapshot"),
     "analyze": ("dlc_deploy.runtime.commands.analyze", "turn videos into poses"),
+    "train": ("dlc_deploy.training.commands.train", "train a model, or go on with it"),
     "evaluate": ("dlc_deploy.training.commands.evaluate", "hold a model against its labels"),
     "verify": ("dlc_deploy.runtime.commands.verify", "check a bundle on this machine"),
     "inspect": ("dlc_deploy.runtime.commands.inspect", "show what a file holds"),
@@ -50,6 +51,11 @@ def export() -> int:
 def analyze() -> int:
     """``dlc-analyze``."""
     return _unless_left(_run_verb, "analyze", sys.argv[1:], program="dlc-analyze")
+
+
+def train() -> int:
+    """``dlc-train``."""
+    return _unless_left(_run_verb, "train", sys.argv[1:], program="dlc-train")
 
 
 def _unless_left(work: Callable[..., int], *arguments: Any, **options: Any) -> int:

@@ -40,6 +40,7 @@ class RunOptions:
         precision: of the networks in training.
         from_scratch: draw the weights of backbones instead of taking those of ImageNet.
         restart: give up interrupted runs and begin anew.
+        logger: type and arguments of a logger, instead of the configured one.
         detector: whether to train the detector of a top-down model.
         pose: whether to train the pose model.
     """
@@ -52,6 +53,7 @@ class RunOptions:
     precision: TrainingPrecision = "fp32"
     from_scratch: bool = False
     restart: bool = False
+    logger: Mapping[str, Any] | None = None
     detector: bool = True
     pose: bool = True
 
@@ -158,7 +160,7 @@ def train_models(loader: Loader, changes: Mapping[str, Any], options: RunOptions
     config = changed_config(loader.model_cfg, changes, source)
     _refuse_memory_replay(config, source)
     loader.model_cfg = config
-    if _writes() and changes:
+    if is_first_process() and changes:
         with whole_file(loader.model_config_path) as partial:
             write_config(partial, config)
     with _logged(loader.model_folder / LOG):
@@ -171,7 +173,7 @@ def train_models(loader: Loader, changes: Mapping[str, Any], options: RunOptions
                 config,
                 loader.pose_task,
                 snapshot_path=options.snapshot_path,
-                logger_config=config.get("logger"),
+                logger_config=_logger(config, options),
                 load_head_weights=options.load_head_weights,
                 **_shared(options),
             )
@@ -184,9 +186,9 @@ def _train_detector(loader: Loader, config: Mapping[str, Any], options: RunOptio
         return
     section["device"] = config.get("device")
     section["train_settings"]["weight_init"] = config["train_settings"].get("weight_init")
-    logger = deepcopy(config.get("logger"))
+    logger = _logger(config, options)
     if logger and logger.get("run_name"):
-        logger["run_name"] += "-detector"
+        logger = {**logger, "run_name": f"{logger['run_name']}-detector"}
     _log.info("Training the detector %s.", section["model"]["type"])
     train(
         loader,
@@ -196,6 +198,11 @@ def _train_detector(loader: Loader, config: Mapping[str, Any], options: RunOptio
         logger_config=logger,
         **_shared(options),
     )
+
+
+def _logger(config: Mapping[str, Any], options: RunOptions) -> Mapping[str, Any] | None:
+    logger: Mapping[str, Any] | None = options.logger or config.get("logger")
+    return logger
 
 
 def _shared(options: RunOptions) -> dict[str, Any]:
@@ -217,15 +224,15 @@ def _refuse_memory_replay(config: Mapping[str, Any], source: str) -> None:
         )
 
 
-def _writes() -> bool:
-    """Whether this process writes files, of those that torchrun started."""
+def is_first_process() -> bool:
+    """Whether this process writes files and tells people, of those that torchrun started."""
     return os.environ.get("RANK", "0") == "0"
 
 
 @contextmanager
 def _logged(path: Path) -> Iterator[None]:
     """What this package says in the block is written to ``path``, after what is there already."""
-    if not _writes():
+    if not is_first_process():
         yield
         return
     logger = logging.getLogger(_PACKAGE)
