@@ -211,23 +211,32 @@ def test_building_downloads_nothing_and_freezes_batch_norms(monkeypatch):
     assert any("running_mean" in key for key in keys)
 
 
-def test_pretrained_weights_are_cocos_but_for_the_last_layer(monkeypatch):
-    asked = []
+def test_pretrained_weights_are_cocos_but_for_the_last_layer(monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
+    (tmp_path / "checkpoints").mkdir()
     coco = detection.fasterrcnn_mobilenet_v3_large_fpn(weights=None, weights_backbone=None)
     state = {key: value for key, value in coco.state_dict().items() if "num_batches" not in key}
-
-    def given(url, *arguments, **options):
-        asked.append(url)
-        return state
-
-    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", given)
+    torch.save(state, tmp_path / "checkpoints" / "fasterrcnn_mobilenet_v3_large_fpn-fb6a3cc7.pth")
     built = DETECTORS.build({"type": "FasterRCNN", "variant": MOBILENET}, pretrained=True)
-    assert len(asked) == 1
+    persons = DETECTORS.build({"type": "CocoPersonDetector"}, pretrained=True).state_dict()
     head = "roi_heads.box_predictor"
     for key, value in state.items():
+        assert torch.equal(persons[f"model.{key}"], value)
         if not key.startswith(head):
             assert torch.equal(built.state_dict()[f"model.{key}"], value)
     assert built.state_dict()[f"model.{head}.cls_score.weight"].shape[0] == 2
+
+
+@pytest.mark.parametrize("variant", [MOBILENET, "fasterrcnn_resnet50_fpn_v2"])
+def test_first_layers_are_not_trained(variant):
+    """What torchvision does with given weights, which DeepLabCut's detectors always have."""
+    body = build(variant=variant).model.backbone.body
+    trained = [name for name, layer in body.named_parameters() if layer.requires_grad]
+    parts = {name.partition(".")[0] for name in trained}
+    expected = {"layer2", "layer3", "layer4"}
+    if variant == MOBILENET:
+        expected = {str(number) for number in range(7, 17)}
+    assert parts == expected
 
 
 def test_training_gives_torchvisions_losses(detector):

@@ -10,12 +10,13 @@ from torch import nn
 
 from dlc_deploy.errors import ConfigError
 
-from .backbones import BACKBONES, BaseBackbone
+from .backbones import BaseBackbone, build_backbone
 from .criterions import CRITERIONS, LOSS_AGGREGATORS
 from .heads import HEADS, BaseHead
 from .necks import NECKS, BaseNeck
 from .predictors import PREDICTORS, BasePredictor
 from .target_generators import TARGET_GENERATORS
+from .weight_transfer import WeightInitialization
 
 Outputs = dict[str, dict[str, torch.Tensor]]
 
@@ -53,14 +54,14 @@ class PoseModel(nn.Module):
     def get_predictions(self, outputs: Outputs) -> Outputs:
         """``{head: {"poses": ...}}`` by each head's predictor, in pixels of the network's input."""
         return {
-            name: self._head(name).predictor(self._strides[name], outputs[name])
+            name: self.head(name).predictor(self._strides[name], outputs[name])
             for name in self.heads
         }
 
     def get_target(self, outputs: Outputs, labels: dict[str, torch.Tensor]) -> dict[str, Any]:
         """Targets of each head."""
         return {
-            name: self._head(name).target_generator(self._strides[name], outputs[name], labels)
+            name: self.head(name).target_generator(self._strides[name], outputs[name], labels)
             for name in self.heads
         }
 
@@ -68,38 +69,50 @@ class PoseModel(nn.Module):
         """Losses ``<head>_<name>``, and ``total_loss``, the mean of the heads' totals."""
         losses: dict[str, torch.Tensor] = {}
         for name in self.heads:
-            found = self._head(name).get_loss(outputs[name], targets[name])
+            found = self.head(name).get_loss(outputs[name], targets[name])
             losses |= {f"{name}_{key}": loss for key, loss in found.items()}
         totals = [losses[f"{name}_total_loss"] for name in self.heads]
         return losses | {"total_loss": torch.stack(totals).mean()}
 
     def predictor(self, head: str) -> BasePredictor:
         """What turns the outputs of ``head`` into keypoints."""
-        return self._head(head).predictor
+        return self.head(head).predictor
 
     def get_stride(self, head: str) -> float:
         """Input pixels per cell of the outputs of ``head``."""
         return self._strides[head]
 
     @classmethod
-    def build(cls, cfg: Mapping[str, Any], *, pretrained_backbone: bool = False) -> Self:
+    def build(
+        cls,
+        cfg: Mapping[str, Any],
+        weight_init: WeightInitialization | None = None,
+        *,
+        pretrained_backbone: bool = False,
+    ) -> Self:
         """A model from the ``model`` section of a configuration.
 
         Args:
             cfg: with ``backbone``, ``heads`` and perhaps ``neck``.
-            pretrained_backbone: load ImageNet weights (downloads them).
+            weight_init: a snapshot to take weights from.
+            pretrained_backbone: start from the weights that are published for the backbone, which
+                are downloaded once; a backbone without such weights is drawn at random.
 
         Raises:
             ConfigError: an unknown block, or keys that a block does not take.
+            SnapshotError: the snapshot of ``weight_init`` is of another model.
+            UnavailableError: the weights are not here and cannot be downloaded.
         """
-        own = {key: value for key, value in cfg["backbone"].items() if key != "pretrained"}
-        # A backbone that has no pretrained weights need not take the argument.
-        backbone = BACKBONES.build(own | ({"pretrained": True} if pretrained_backbone else {}))
+        backbone = build_backbone(cfg["backbone"], pretrained=pretrained_backbone)
         neck = NECKS.build(cfg["neck"]) if cfg.get("neck") else None
         heads = {name: build_head(head) for name, head in cfg["heads"].items()}
-        return cls(backbone, heads, neck)
+        model = cls(backbone, heads, neck)
+        if weight_init is not None:
+            weight_init.load_into_model(model)
+        return model
 
-    def _head(self, name: str) -> BaseHead:
+    def head(self, name: str) -> BaseHead:
+        """The head of that name."""
         head = self.heads[name]
         assert isinstance(head, BaseHead)
         return head

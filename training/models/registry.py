@@ -42,6 +42,11 @@ class Registry(Generic[Block]):
         self._classes[cls.__name__] = cls
         return cls
 
+    def takes(self, cfg: Mapping[str, Any], argument: str) -> bool:
+        """Whether the class named by ``cfg["type"]`` has an argument of that name."""
+        cls = self._classes.get(cfg.get("type", ""))
+        return cls is not None and argument in inspect.signature(cls).parameters
+
     def build(self, cfg: Mapping[str, Any], **defaults: Any) -> Block:
         """An instance of the class named by ``cfg["type"]``, made from the other keys.
 

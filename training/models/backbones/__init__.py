@@ -1,6 +1,6 @@
 """Images to features."""
 
-from .base import BACKBONES, BaseBackbone
+from .base import BACKBONES, BaseBackbone, build_backbone
 from .cond_prenet import CondPreNet
 from .cspnext import CSPNeXt
 from .dlcrnet import DLCRNet
@@ -17,4 +17,5 @@ __all__ = [
     "HRNet",
     "HRNetCoAM",
     "ResNet",
+    "build_backbone",
 ]

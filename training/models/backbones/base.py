@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Self
+from collections.abc import Mapping
+from typing import Any, Self
 
 import torch
 from torch import nn
@@ -49,3 +50,20 @@ class BaseBackbone(ABC, nn.Module):
 
 
 BACKBONES: Registry[BaseBackbone] = Registry("backbone")
+
+
+def build_backbone(cfg: Mapping[str, Any], *, pretrained: bool = False) -> BaseBackbone:
+    """A backbone from its configuration, whose own ``pretrained`` does not count.
+
+    Args:
+        cfg: ``type`` and the arguments of the constructor.
+        pretrained: load published weights; a backbone that has none need not take the argument.
+
+    Raises:
+        ConfigError: an unknown type, or keys that it does not take.
+        UnavailableError: the weights are not here and cannot be downloaded.
+    """
+    own = {key: value for key, value in cfg.items() if key != "pretrained"}
+    if pretrained and BACKBONES.takes(cfg, "pretrained"):
+        own["pretrained"] = True
+    return BACKBONES.build(own)

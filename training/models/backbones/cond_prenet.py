@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ..modules.kpt_encoders import KEYPOINT_ENCODERS, BaseKeypointEncoder
-from .base import BACKBONES, BaseBackbone
+from .base import BACKBONES, BaseBackbone, build_backbone
 
 
 @BACKBONES.register_module
@@ -23,7 +23,7 @@ class CondPreNet(BaseBackbone):
         kpt_encoder: how poses become images; its configuration or the encoder itself.
         backbone: what comes after; its configuration or the backbone itself.
         img_size: (height, width) of the images, for an encoder that does not state it.
-        pretrained: load the inner backbone's ImageNet weights (downloads them).
+        pretrained: load the published weights of the inner backbone.
         options: those of :class:`BaseBackbone`.
     """
 
@@ -37,7 +37,11 @@ class CondPreNet(BaseBackbone):
         pretrained: bool = False,
         **options: Any,
     ) -> None:
-        inner = backbone if isinstance(backbone, BaseBackbone) else _build(backbone, pretrained)
+        inner = (
+            backbone
+            if isinstance(backbone, BaseBackbone)
+            else build_backbone(backbone, pretrained=pretrained)
+        )
         super().__init__(stride=inner.stride, **options)
         self.cond_enc = build_encoder(kpt_encoder, img_size)
         self.backbone = inner
@@ -82,9 +86,3 @@ def encode(encoder: BaseKeypointEncoder, cond_kpts: Any, x: torch.Tensor) -> tor
     poses = torch.as_tensor(cond_kpts, device=x.device)
     poses = poses.squeeze(1) if poses.ndim == 4 else poses
     return torch.as_tensor(encoder(poses, (x.shape[2], x.shape[3]))).to(x.dtype)
-
-
-def _build(cfg: Mapping[str, Any], pretrained: bool) -> BaseBackbone:
-    # A backbone that has no pretrained weights need not take the argument.
-    own = {key: value for key, value in cfg.items() if key != "pretrained"}
-    return BACKBONES.build(own | ({"pretrained": True} if pretrained else {}))

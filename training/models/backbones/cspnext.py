@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import nn
 
-from dlc_deploy.errors import ConfigError, UnavailableError
+from dlc_deploy.errors import ConfigError
 
+from ...snapshots import load_weights
 from ..modules.csp import Activation, ConvModule, CSPLayer, SPPBottleneck
+from ..weight_files import WeightFile, locate, read_state
 from .base import BACKBONES, BaseBackbone
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,8 @@ class _Stage:
     last: bool = False
 
 
+PUBLISHED = ("cspnext_s", "cspnext_m", "cspnext_x")
+_REPOSITORY = "DeepLabCut/DeepLabCut-Backbones"
 _ARCHITECTURES = {
     "P5": (
         _Stage(64, 128, 3),
@@ -50,8 +57,9 @@ class CSPNeXt(BaseBackbone):
     """CSPNeXt of any width and depth.
 
     Args:
-        model_name: names the variant; the factors below define it.
-        pretrained: there are no weights to download from here, so True is refused.
+        model_name: names the variant, for its weights; the factors below define it.
+        pretrained: load RTMPose's weights as DeepLabCut publishes them, for the variants that they
+            exist of: :data:`PUBLISHED` lists them; others are drawn at random.
         arch: P5 (stride 32) or P6.
         expand_ratio: hidden channels of a cross-stage layer.
         deepen_factor, widen_factor: blocks and channels relative to the full model.
@@ -77,11 +85,6 @@ class CSPNeXt(BaseBackbone):
         **options: Any,
     ) -> None:
         super().__init__(stride=32, **options)
-        if pretrained:
-            raise UnavailableError(
-                f"Expected pretrained weights of {model_name}, but there is no place to load them "
-                "from yet. Train from scratch, or start from a snapshot."
-            )
         if arch not in _ARCHITECTURES or activation_fn not in ("SiLU", "ReLU"):
             raise ConfigError(
                 f"CSPNeXt: expected arch P5 or P6 and activation_fn SiLU or ReLU, got {arch!r} and "
@@ -121,9 +124,24 @@ class CSPNeXt(BaseBackbone):
             )
             self.add_module(names[-1], nn.Sequential(*layers))
         self._names = names[: out_indices % len(names) + 1]
+        if pretrained:
+            _load_published(self, model_name)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """See :class:`BaseBackbone`."""
         for name in self._names:
             x = self.get_submodule(name)(x)
         return x
+
+
+def _load_published(backbone: CSPNeXt, name: str) -> None:
+    """As ``HuggingFaceWeightsMixin`` of DeepLabCut's models/backbones/base.py."""
+    if name not in PUBLISHED:
+        _log.warning("There are no weights of %s: it starts from random ones.", name)
+        return
+    file = WeightFile.of_hugging_face(
+        f"RTMPose's weights of {name}", _REPOSITORY, f"{name}.pt", f"{name}.pt"
+    )
+    path = locate(file)
+    state = read_state(path, "state_dict")
+    load_weights(backbone, state, str(path))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import timm
 import torch
 from torch.nn import functional
 
 from .base import BACKBONES, BaseBackbone
+from .timm_networks import create_network
 
 
 @BACKBONES.register_module
@@ -19,7 +19,7 @@ class HRNet(BaseBackbone):
     Args:
         stride: input pixels per cell of the first branch; 4 for every HRNet of timm.
         model_name: timm's name.
-        pretrained: load timm's ImageNet weights (downloads them).
+        pretrained: load timm's ImageNet weights, see :func:`create_network`.
         interpolate_branches: enlarge the other branches to the first one's size (bilinear) and
             concatenate all four, as DEKR wants.
         increased_channel_count: take the features with more channels, from timm's "incre" modules.
@@ -37,7 +37,7 @@ class HRNet(BaseBackbone):
     ) -> None:
         super().__init__(stride=stride, **options)
         self.interpolate_branches = interpolate_branches
-        self.model = timm.create_model(
+        self.model = create_network(
             model_name,
             pretrained=pretrained,
             features_only=True,

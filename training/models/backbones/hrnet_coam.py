@@ -27,7 +27,7 @@ class HRNetCoAM(HRNet):
     Args:
         kpt_encoder: how poses become images; its configuration or the encoder itself.
         base_model_name: timm's name.
-        pretrained: load timm's ImageNet weights (downloads them).
+        pretrained: load timm's ImageNet weights, see :func:`create_network`.
         coam_modules: after which of the transitions 1 to 3 the pose is asked.
         selfatt_coam_modules: after which ones features attend to themselves.
         channel_att_only: no attention between places.
@@ -63,8 +63,9 @@ class HRNetCoAM(HRNet):
                 f"one of them, got {list(coam_modules)} and {list(alone)}."
             )
         self.cond_enc: BaseKeypointEncoder = build_encoder(kpt_encoder, img_size)
-        self.coam_stages: nn.ModuleList = nn.ModuleList([None] * 4)
-        self.selfatt_coam_stages: nn.ModuleList = nn.ModuleList([None] * 4)
+        none: Any = [None] * 4
+        self.coam_stages: nn.ModuleList = nn.ModuleList(none)
+        self.selfatt_coam_stages: nn.ModuleList = nn.ModuleList(none)
         sizes = [(int(img_size[0] / side), int(img_size[1] / side)) for side in (4, 8, 16, 32)]
         channels = self.model.stage4_cfg["num_channels"]
         for stage in coam_modules:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import timm
 import torch
 from torch import nn
 
 from .base import BACKBONES, BaseBackbone
+from .timm_networks import create_network
 
 
 @BACKBONES.register_module
@@ -20,7 +20,7 @@ class ResNet(BaseBackbone):
     Args:
         model_name: timm's name.
         output_stride: 32, 16 or 8; below 32 the last layers are dilated.
-        pretrained: load timm's ImageNet weights (downloads them).
+        pretrained: load timm's ImageNet weights, see :func:`create_network`.
         drop_path_rate, drop_block_rate: regularisation while training.
         options: those of :class:`BaseBackbone`.
     """
@@ -35,10 +35,10 @@ class ResNet(BaseBackbone):
         **options: Any,
     ) -> None:
         super().__init__(stride=output_stride, **options)
-        self.model: Any = timm.create_model(
+        self.model: Any = create_network(
             model_name,
-            output_stride=output_stride,
             pretrained=pretrained,
+            output_stride=output_stride,
             drop_path_rate=drop_path_rate,
             drop_block_rate=drop_block_rate,
         )

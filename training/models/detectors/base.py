@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import nn
 
 from ..registry import Registry
+from ..weight_transfer import WeightInitialization
 
 Detections = list[dict[str, torch.Tensor]]
 Targets = list[dict[str, torch.Tensor]]
@@ -99,4 +100,29 @@ class BaseDetector(ABC, nn.Module):
         return self
 
 
-DETECTORS: Registry[BaseDetector] = Registry("detector")
+class DetectorRegistry(Registry[BaseDetector]):
+    """Detectors by name."""
+
+    def build(
+        self,
+        cfg: Mapping[str, Any],
+        weight_init: WeightInitialization | None = None,
+        **defaults: Any,
+    ) -> BaseDetector:
+        """See :class:`Registry`.
+
+        Args:
+            cfg: the ``model`` section of a detector's configuration.
+            weight_init: a snapshot to take weights from.
+            defaults: arguments where ``cfg`` has none; ``pretrained``, most of all: start from
+                COCO's weights.
+        """
+        if not self.takes(cfg, "pretrained"):
+            defaults.pop("pretrained", None)
+        detector = super().build(cfg, **defaults)
+        if weight_init is not None:
+            weight_init.load_into_detector(detector)
+        return detector
+
+
+DETECTORS = DetectorRegistry("detector")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
-from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
 
 from .base import DETECTORS, Detections, Targets
 from .faster_rcnn import FasterRCNN
 
-_COCO_CLASSES = 91
 _PERSON = 1
 
 
@@ -23,6 +23,8 @@ class CocoPersonDetector(FasterRCNN):
         variant, box_score_thresh, pretrained: see :class:`FasterRCNN`.
     """
 
+    classes: ClassVar[int] = 91
+
     def __init__(
         self,
         variant: str = "fasterrcnn_mobilenet_v3_large_fpn",
@@ -30,9 +32,6 @@ class CocoPersonDetector(FasterRCNN):
         pretrained: bool = False,
     ) -> None:
         super().__init__(variant=variant, box_score_thresh=box_score_thresh, pretrained=pretrained)
-        heads = self.model.roi_heads
-        features = heads.box_predictor.cls_score.in_features
-        heads.box_predictor = FastRCNNPredictor(features, num_classes=_COCO_CLASSES)
 
     def forward(
         self, images: Tensor, targets: Targets | None = None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
-from torchvision.models import detection
+from torch import Tensor, nn
+from torchvision.models import detection, get_model_weights
 from torchvision.models.detection import backbone_utils
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
 
@@ -18,7 +18,7 @@ from .region_proposals import propose
 from .resize import Size, normalized, resized
 from .roi import pool_regions
 from .suppression import greedy_nms
-from .torchvision_detector import TorchvisionDetector
+from .torchvision_detector import TorchvisionDetector, load_published
 
 # From one feature to the next in pixels, of each level that boxes are pooled from.
 STRIDES = {
@@ -27,6 +27,9 @@ STRIDES = {
     "fasterrcnn_resnet50_fpn": (4, 8, 16, 32),
     "fasterrcnn_resnet50_fpn_v2": (4, 8, 16, 32),
 }
+# torchvision trains so many of a backbone's parts; of a ResNet all but these.
+_TRAINED_LAYERS = 3
+_FIRST_LAYERS = ("conv1", "bn1", "layer1")
 # torchvision's own: smaller boxes are no detections, in pixels of the resized image.
 _SMALLEST = 1e-2
 
@@ -41,10 +44,18 @@ class FasterRCNN(TorchvisionDetector):
         freeze_bn_stats, freeze_bn_weights: see :class:`BaseDetector`; batch norms that torchvision
             makes constants (in the mobilenets and in resnet50_fpn) are so in any case.
         variant: one of torchvision's functions: :data:`STRIDES` lists them.
-        pretrained: start from COCO's weights, all but the last layer (downloads them); otherwise
-            all weights are random and nothing is downloaded.
+        pretrained: start from COCO's weights, all but the last layer, which are downloaded once;
+            otherwise all weights are random.
         box_score_thresh: detections of this score and below are dropped.
+
+    Attributes:
+        classes: that boxes are sorted into, with the background.
+
+    Raises:
+        UnavailableError: the weights are not here and cannot be downloaded.
     """
+
+    classes: ClassVar[int] = 2
 
     def __init__(
         self,
@@ -64,7 +75,7 @@ class FasterRCNN(TorchvisionDetector):
                 f"Expected box_score_thresh from 0 to below 1, got {box_score_thresh!r}."
             )
         super().__init__(
-            _build(variant, pretrained, box_score_thresh),
+            _build(variant, pretrained, box_score_thresh, self.classes),
             freeze_bn_stats=freeze_bn_stats,
             freeze_bn_weights=freeze_bn_weights,
         )
@@ -117,24 +128,29 @@ def _ratios(given: Size, size: Size) -> Tensor:
     return torch.cat([width, height, width, height])
 
 
-def _build(variant: str, pretrained: bool, box_score_thresh: float) -> Any:
-    """The model of torchvision with two classes: background and animal."""
+def _build(variant: str, pretrained: bool, box_score_thresh: float, classes: int) -> Any:
+    """The model of torchvision; its first layers are not trained, since they come from COCO or a
+    snapshot."""
     make = getattr(detection, variant)
+    model = make(weights=None, weights_backbone=None, box_score_thresh=box_score_thresh)
+    if not variant.endswith("_v2"):
+        model.backbone = _frozen_backbone(variant)
+    for name in _FIRST_LAYERS:
+        for parameter in getattr(model.backbone.body, name, nn.Identity()).parameters():
+            parameter.requires_grad_(False)
     if pretrained:
-        model = make(weights="COCO_V1", box_score_thresh=box_score_thresh)
-    else:
-        model = make(weights=None, weights_backbone=None, box_score_thresh=box_score_thresh)
-        if not variant.endswith("_v2"):
-            model.backbone = _frozen_backbone(variant)
-    width = model.roi_heads.box_predictor.cls_score.in_features
-    model.roi_heads.box_predictor = FastRCNNPredictor(width, num_classes=2)
+        url = get_model_weights(variant).COCO_V1.url
+        load_published(model, f"COCO's weights of {variant}", url)
+    predictor = model.roi_heads.box_predictor.cls_score
+    if predictor.out_features != classes:
+        model.roi_heads.box_predictor = FastRCNNPredictor(predictor.in_features, classes)
     return model
 
 
 def _frozen_backbone(variant: str) -> Any:
     """The backbone with constants for batch norms, as torchvision makes it for given weights only;
     DeepLabCut always gives some, so its snapshots have no ``num_batches_tracked``."""
-    settings = {"weights": None, "trainable_layers": 3}
+    settings = {"weights": None, "trainable_layers": _TRAINED_LAYERS}
     if "mobilenet" in variant:
         return backbone_utils.mobilenet_backbone(
             backbone_name="mobilenet_v3_large", fpn=True, **settings

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.models import detection
+from torchvision.models import MobileNet_V3_Large_Weights, detection, mobilenet_v3_large
+from torchvision.models.detection._utils import retrieve_out_channels
 from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.ssdlite import SSDLiteHead, _mobilenet_extractor
 
 from dlc_deploy.errors import ConfigError
 
@@ -14,10 +20,12 @@ from .base import DETECTORS
 from .boxes import decode_boxes, take
 from .resize import normalized
 from .suppression import greedy_nms
-from .torchvision_detector import TorchvisionDetector
+from .torchvision_detector import TorchvisionDetector, load_published
 
 _SIDE = 320
+_CLASSES = 2
 _COCO_CLASSES = 91
+_ALL_LAYERS = 6
 
 
 @DETECTORS.register_module
@@ -28,11 +36,16 @@ class SSDLite(TorchvisionDetector):
 
     Args:
         freeze_bn_stats, freeze_bn_weights: see :class:`TorchvisionDetector`.
-        pretrained: start from COCO's weights, with their first class (downloads them).
-        pretrained_from_imagenet: start from ImageNet's backbone instead (downloads it).
+        pretrained: start from COCO's weights, with their first class, which are downloaded once;
+            otherwise all weights are random.
+        pretrained_from_imagenet: start from ImageNet's backbone instead, whose last layers are
+            twice as wide.
         variant: torchvision has one SSDLite; anything but None is refused.
         box_score_thresh: has no effect: torchvision's SSD ignores it and keeps scores above 0.001,
             so DeepLabCut's detections do too.
+
+    Raises:
+        UnavailableError: the weights are not here and cannot be downloaded.
     """
 
     def __init__(
@@ -47,17 +60,17 @@ class SSDLite(TorchvisionDetector):
         if variant is not None:
             raise ConfigError(f"SSDLite has one variant; expected None, got {variant!r}.")
         super().__init__(
-            detection.ssdlite320_mobilenet_v3_large(
-                weights=None,
-                weights_backbone="IMAGENET1K_V2" if pretrained_from_imagenet else None,
-                num_classes=2,
+            _full_tail(pretrained)
+            if pretrained_from_imagenet
+            else detection.ssdlite320_mobilenet_v3_large(
+                weights=None, weights_backbone=None, num_classes=_CLASSES
             ),
             freeze_bn_stats=freeze_bn_stats,
             freeze_bn_weights=freeze_bn_weights,
         )
         if pretrained and not pretrained_from_imagenet:
-            weights = detection.SSDLite320_MobileNet_V3_Large_Weights.COCO_V1
-            self.model.load_state_dict(_first_class(weights.get_state_dict(progress=False)))
+            url = detection.SSDLite320_MobileNet_V3_Large_Weights.COCO_V1.url
+            load_published(self.model, "COCO's weights of SSDLite", url, adapt=_first_class)
 
     def decode(self, images: Tensor, detections: int) -> tuple[Tensor, Tensor]:
         """See :class:`BaseDetector`; torchvision's steps with fixed shapes.
@@ -90,14 +103,34 @@ class SSDLite(TorchvisionDetector):
         return functional.interpolate(images, (_SIDE, _SIDE), mode="bilinear", align_corners=False)
 
 
-def _first_class(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """COCO's weights cut to the background and the first class."""
+def _first_class(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """COCO's weights cut to the first outputs of the layers that tell classes."""
     return {
-        key: value[: 2 * value.shape[0] // _COCO_CLASSES]
-        if key.startswith("head.classification_head.")
-        and key.split(".")[-2] == "1"
-        and ".1." in key
-        and value.shape[0] % _COCO_CLASSES == 0
-        else value
+        key: value[: _CLASSES * (len(value) // _COCO_CLASSES)] if _tells_classes(key) else value
         for key, value in state.items()
     }
+
+
+def _tells_classes(key: str) -> bool:
+    """Whether it is ``head.classification_head.module_list.<level>.1.(weight|bias)``."""
+    head, _, rest = key.partition(".module_list.")
+    return head == "head.classification_head" and rest.split(".")[1:-1] == ["1"]
+
+
+def _full_tail(pretrained: bool) -> Any:
+    """SSDLite on an ImageNet backbone, which torchvision only builds with a download: the default
+    one has half the channels in its last layers."""
+    norm = partial(nn.BatchNorm2d, eps=0.001, momentum=0.03)
+    backbone = mobilenet_v3_large(weights=None, norm_layer=norm)
+    if pretrained:
+        url = MobileNet_V3_Large_Weights.IMAGENET1K_V2.url
+        load_published(backbone, "the ImageNet weights of mobilenet_v3_large", url)
+    extractor = _mobilenet_extractor(backbone, _ALL_LAYERS, norm)
+    channels = retrieve_out_channels(extractor, (_SIDE, _SIDE))
+    reduced = detection.ssdlite320_mobilenet_v3_large(
+        weights=None, weights_backbone=None, num_classes=_CLASSES
+    )
+    anchors = reduced.anchor_generator.num_anchors_per_location()
+    reduced.backbone = extractor
+    reduced.head = SSDLiteHead(channels, anchors, _CLASSES, norm)
+    return reduced

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from ...snapshots import State, load_weights
+from ..weight_files import WeightFile, locate, read_state
 from .base import BaseDetector, Detections, Targets
 
 
@@ -39,3 +42,16 @@ class TorchvisionDetector(BaseDetector):
             return losses, []
         found: Detections = self.model(list(images))
         return {}, found
+
+
+def load_published(
+    network: nn.Module, what: str, url: str, *, adapt: Callable[[State], State] = dict
+) -> None:
+    """Load all weights of ``network`` from a file of torchvision, as ``adapt`` changes them.
+
+    Raises:
+        UnavailableError: it is not here and cannot be downloaded.
+        SnapshotError: it is damaged.
+    """
+    path = locate(WeightFile.of_torchvision(what, url))
+    load_weights(network, adapt(read_state(path)), str(path))

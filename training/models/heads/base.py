@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
+from dlc_deploy.errors import ConfigError
+
+from ...snapshots import State
 from ..criterions import BaseCriterion, BaseLossAggregator
 from ..predictors import BasePredictor
 from ..registry import Registry
@@ -71,6 +74,21 @@ class BaseHead(ABC, nn.Module):
         }
         losses["total_loss"] = self.aggregator(losses)
         return losses
+
+    def convert_weights(self, state: State, conversion: Sequence[int]) -> dict[str, torch.Tensor]:
+        """The ``state`` of such a head that was trained on other bodyparts, for those of this one.
+
+        Args:
+            state: the state dict.
+            conversion: of each bodypart its place among those of ``state``.
+
+        Raises:
+            ConfigError: this kind of head cannot do that, or there is no such place.
+        """
+        raise ConfigError(
+            f"The outputs of a {type(self).__name__} cannot be chosen among those of a snapshot. "
+            "Set with_decoder to false in train_settings.weight_init."
+        )
 
     def _init_weights(self) -> None:
         """To be called by a subclass when all its modules are there."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ...snapshots import State
 from ..criterions import BaseCriterion, BaseLossAggregator
 from ..predictors import BasePredictor
 from ..target_generators import BaseGenerator
 from ..weight_init import BaseWeightInitializer
-from .base import HEADS
+from .base import HEADS, BaseHead
 from .heatmap import DeconvModule, HeatmapHead
 
 
@@ -76,6 +77,10 @@ class DLCRNetHead(HeatmapHead):
         self.hm_ref_layers = _refinements(num_stages, refined, keypoints)
         self.paf_ref_layers = _refinements(num_stages, refined, fields)
         self._init_weights()
+
+    def convert_weights(self, state: State, conversion: Sequence[int]) -> dict[str, Tensor]:
+        """See :class:`BaseHead`; fields link other bodyparts than those of the snapshot."""
+        return BaseHead.convert_weights(self, state, conversion)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """See :class:`BaseHead`."""

@@ -11,11 +11,13 @@ from torch import nn
 
 from dlc_deploy.errors import ConfigError
 
+from ...snapshots import State
 from ..criterions import BaseCriterion, BaseLossAggregator
 from ..predictors import BasePredictor
 from ..target_generators import BaseGenerator
 from ..weight_init import BaseWeightInitializer
 from .base import HEADS, BaseHead
+from .conversion import convert_maps
 
 
 @HEADS.register_module
@@ -58,6 +60,11 @@ class HeatmapHead(BaseHead):
         if self.locref_head is not None:
             outputs["locref"] = self.locref_head(x)
         return outputs
+
+    def convert_weights(self, state: State, conversion: Sequence[int]) -> dict[str, torch.Tensor]:
+        """See :class:`BaseHead`."""
+        pairs = [channel for place in conversion for channel in (2 * place, 2 * place + 1)]
+        return convert_maps(convert_maps(state, "heatmap_head", conversion), "locref_head", pairs)
 
 
 class DeconvModule(nn.Module):

@@ -8,12 +8,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from ...snapshots import State
 from ..criterions import BaseCriterion, BaseLossAggregator
 from ..modules.gated_attention_unit import GatedAttentionUnit, ScaleNorm
 from ..predictors import BasePredictor
 from ..target_generators import BaseGenerator
 from ..weight_init import BaseWeightInitializer
 from .base import HEADS, BaseHead
+from .conversion import choose_places, convert_relative_bias
 
 
 @HEADS.register_module
@@ -68,3 +70,13 @@ class RTMCCHead(BaseHead):
         """See :class:`BaseHead`."""
         tokens = self.gau(self.mlp(self.final_layer(x).flatten(2)))
         return {"x": self.cls_x(tokens), "y": self.cls_y(tokens)}
+
+    def convert_weights(self, state: State, conversion: Sequence[int]) -> dict[str, torch.Tensor]:
+        """See :class:`BaseHead`."""
+        converted = dict(state)
+        for name in ("final_layer.weight", "final_layer.bias"):
+            if name in state:
+                converted[name] = choose_places(state[name], conversion)
+        if "gau.w" in state:
+            converted["gau.w"] = convert_relative_bias(state["gau.w"], conversion)
+        return converted
