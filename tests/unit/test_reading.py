@@ -12,8 +12,10 @@ from tests.labeled_images import PIXELS, labeled, parameters
 
 torch = pytest.importorskip("torch")
 
+from torch.utils.data import DataLoader  # noqa: E402
+
+from dlc_deploy.training.data.collate import join  # noqa: E402
 from dlc_deploy.training.data.dataset import PoseDataset  # noqa: E402
-from dlc_deploy.training.data.loading import build_dataloader  # noqa: E402
 from dlc_deploy.training.data.reading import ImageReader, PixelCache  # noqa: E402
 
 pytestmark = [
@@ -73,10 +75,9 @@ def test_an_image_of_another_size_than_expected_is_not_kept(images):
 
 def test_workers_share_what_any_of_them_decoded(images):
     data = PoseDataset(images, parameters())
-    loader = build_dataloader(data, batch_size=1, shuffle=False, workers=2)
-    first = [batch["image"] for batch in loader]
+    first = [batch["image"] for batch in DataLoader(data, collate_fn=join, num_workers=2)]
     lost(images)
-    again = build_dataloader(data, batch_size=1, shuffle=False, workers=1)
+    again = DataLoader(data, collate_fn=join, num_workers=1)
     assert all(torch.equal(a, b["image"]) for a, b in zip(first, again, strict=True))
 
 
