@@ -124,7 +124,7 @@ def _hidden(visibility: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
 
 
 def _corners(boxes: tv_tensors.BoundingBoxes) -> Array:
-    corners = boxes.numpy().astype(np.float64)
+    corners: Array = boxes.numpy().astype(np.float64)
     corners[:, 2:] += corners[:, :2]
     return corners
 

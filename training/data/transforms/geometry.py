@@ -16,6 +16,7 @@ import numpy as np
 from torchvision import tv_tensors
 
 from dlc_deploy.choices import PadPosition
+from dlc_deploy.errors import ConfigError
 from dlc_deploy.preprocessing import FramePreprocessing
 from dlc_deploy.preprocessing import Resize as ResizeSpec
 from dlc_deploy.runtime.pipelines.frames import plan_frames
@@ -176,7 +177,11 @@ class HorizontalFlip(AffineTransform):
         self.symmetries = tuple(symmetries)
 
     def applied(self, drawn: Drawn, params: Params) -> Drawn:
-        """``drawn`` mirrored, with symmetric bodyparts swapped."""
+        """``drawn`` mirrored, with symmetric bodyparts swapped.
+
+        Raises:
+            ConfigError: ``symmetries`` name a bodypart that animals do not have.
+        """
         moved = super().applied(drawn, params)
         order = _swapped(self.symmetries, moved["visibility"].shape[1])
         points = moved["keypoints"]
@@ -274,5 +279,11 @@ def _missing(side: int, least: int | None, divisor: int | None) -> int:
 
 
 def _swapped(symmetries: Sequence[tuple[int, int]], count: int) -> list[int]:
+    last = max((place for pair in symmetries for place in pair), default=0)
+    if last >= count > 0:
+        raise ConfigError(
+            f"hflip.symmetries: got bodypart {last}, but animals have {count} bodyparts. "
+            "Give pairs of places in the list of bodyparts, from 0."
+        )
     places: Mapping[int, int] = dict(symmetries) | {b: a for a, b in symmetries}
     return [places.get(place, place) for place in range(count)]

@@ -135,6 +135,8 @@ class TransformSettings(Settings):
     def _probability(cls, value: Any) -> Any:
         if value is True:
             return {}
+        if isinstance(value, int):
+            raise ValueError("expected true, a probability with a point such as 1.0, or a mapping")
         return {"p": value} if isinstance(value, float) else value
 
     @field_validator("gaussian_noise", mode="before")
