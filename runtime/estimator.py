@@ -37,26 +37,16 @@ class Estimator:
     def __init__(
         self,
         bundle: Bundle,
+        pipeline: Pipeline,
         *,
-        device: str,
-        engine: EngineName,
-        max_individuals: int | None,
+        max_individuals: int,
         parallelism: Parallelism,
         conditions: Bundle | None = None,
     ) -> None:
-        if conditions is not None:
-            _require_same_animals(bundle, conditions)
         self.bundle, self.conditions = bundle, conditions
-        self.parallelism = parallelism
-        self.max_individuals = _individuals(bundle.manifest, max_individuals)
-
-        def open_graph(graph: Path) -> Engine:
-            return open_engine(graph, name=engine, device=device, threads=parallelism.threads)
-
-        self.pipeline: Pipeline = build_pipeline(
-            bundle, open_graph, self.max_individuals, conditions
-        )
-        self.device = self.pipeline.engines["pose"].device
+        self.pipeline, self.parallelism = pipeline, parallelism
+        self.max_individuals = max_individuals
+        self.device = pipeline.engines["pose"].device
 
     def __repr__(self) -> str:
         return f"Estimator({str(self.bundle.path)!r}, device={self.device!r})"
@@ -139,13 +129,22 @@ def load(
         UsageError: more individuals than the bundle was exported for, or conditions that do not
             fit it.
     """
+    bundle, parallelism = _opened(bundle), parallelism or Parallelism.for_latency()
+    finder = None if conditions is None else _opened(conditions)
+    if finder is not None:
+        _require_same_animals(bundle, finder)
+    individuals = _individuals(bundle.manifest, max_individuals)
+
+    def open_graph(graph: Path) -> Engine:
+        return open_engine(graph, name=engine, device=device, threads=parallelism.threads)
+
+    pipeline = build_pipeline(bundle, open_graph, individuals, finder)
     return Estimator(
-        _opened(bundle),
-        device=device,
-        engine=engine,
-        max_individuals=max_individuals,
-        parallelism=parallelism or Parallelism.for_latency(),
-        conditions=None if conditions is None else _opened(conditions),
+        bundle,
+        pipeline,
+        max_individuals=individuals,
+        parallelism=parallelism,
+        conditions=finder,
     )
 
 

@@ -22,7 +22,7 @@ from dlc_deploy.preprocessing import (
     FramePreprocessing,
     Normalization,
 )
-from dlc_deploy.runtime.estimator import Estimator
+from dlc_deploy.runtime.estimator import load
 from dlc_deploy.runtime.parallel import Parallelism
 
 SCORER = "DLC_Tiny_dotNov24shuffle1_snapshot_001"
@@ -61,11 +61,10 @@ def write_bundle(
     bundle = Bundle(folder, manifest)
     golden = frame((30, 20), 64, 48)[None]
     plan = Parallelism(workers=1, threads=1)
-    options = dict(device="cpu", engine="auto", max_individuals=None, parallelism=plan)
     known = None
     if conditional and not finder:
         known = Poses(np.float32([[[[30, 20], [34, 22]]]]), np.ones((1, 1, 2), np.float32))
-    with Estimator(bundle, **options) as estimator:
+    with load(bundle, parallelism=plan) as estimator:
         Golden(golden, estimator(golden, known)).save(folder / GOLDEN)
     return seal(folder, bundle.manifest)
 

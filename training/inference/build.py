@@ -82,7 +82,7 @@ def get_inference_runners(
     """
     config = _typed(model_config)
     _check_numbers(config, num_bodyparts, num_unique_bodyparts, max_individuals)
-    device = choose_device(config) if device is None else device
+    device = choose_device(config, device)
     if detector_path is not None and config.method != "td":
         raise UsageError(
             f"Expected no detector_path for {config.net_type}, a model of method {config.method}, "
@@ -133,7 +133,7 @@ def get_detector_inference_runner(
     individuals = max_individuals or len(config.metadata.individuals)
     normalization = entry.normalization if transform is None else _AS_GIVEN
     graph = DetectorGraph(detector, normalization, individuals)
-    device = choose_device(config) if device is None else device
+    device = choose_device(config, device)
     return DetectorRunner(
         entry,
         min_bbox_score,

@@ -7,11 +7,15 @@ import torch
 from dlc_deploy.config import PoseConfig
 
 
-def choose_device(config: PoseConfig) -> str:
-    """The device that a configuration names; for ``auto`` the best one here, by DeepLabCut's rule
-    (``pose_estimation_pytorch/utils.py``): CUDA, MPS for ResNets, or the CPU."""
-    if config.device not in (None, "auto"):
-        return str(config.device)
+def choose_device(config: PoseConfig, asked: str | None = None) -> str:
+    """The device that is ``asked`` for, or the one that the configuration names.
+
+    For ``auto`` the best one here, by DeepLabCut's rule (``pose_estimation_pytorch/utils.py``):
+    CUDA, MPS for ResNets, or the CPU.
+    """
+    device = asked or config.device or "auto"
+    if device != "auto":
+        return device
     if torch.cuda.is_available():
         return "cuda"
     if "resnet" in config.net_type and torch.backends.mps.is_available():

@@ -44,9 +44,11 @@ class InferenceRunner(ABC):
 
     Attributes:
         task: what the network does.
+        with_identity: whether results tell individuals apart.
     """
 
     task: Task
+    with_identity = False
 
     def __init__(
         self, engine: Engine, reader: ImageReader, batch_size: int, transform: Transform | None
@@ -104,6 +106,7 @@ class BottomUpRunner(InferenceRunner):
     def __init__(self, manifest: Manifest, individuals: int, **options: Any) -> None:
         super().__init__(**options)
         self._manifest, self._individuals = manifest, individuals
+        self.with_identity = manifest.pose.identity
         self._pipeline = BottomUp(manifest, self.engine, manifest.max_individuals)
 
     def _run(self, batch: ImageBatch) -> list[Result]:
