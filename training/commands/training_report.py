@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from ..data.base import Loader
 from ..data.dlcloader import DLCLoader
@@ -50,10 +50,12 @@ class Report:
     def table(self) -> Table:
         """A row a snapshot."""
         names = list(dict.fromkeys(name for *_, figures in self.rows for name in figures))
-        table = Table("model", "snapshot", *names, box=None, pad_edge=False)
-        for what, path, _, figures in self.rows:
+        longest = max(len(path.name) for _, path, *_ in self.rows)
+        snapshot = Column("snapshot", no_wrap=True, min_width=longest)
+        table = Table(snapshot, *names, box=None, pad_edge=False)
+        for _, path, _, figures in self.rows:
             cells = (f"{figures[name]:.5g}" if name in figures else "" for name in names)
-            table.add_row(what, path.name, *cells)
+            table.add_row(path.name, *cells)
         return table
 
     def export_line(self) -> str | None:
