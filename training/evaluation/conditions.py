@@ -171,14 +171,16 @@ def _read_json(path: Path, bodyparts: list[str]) -> dict[str, Conditions]:
             f"expected poses by the names of images, got a {type(content).__name__}. A list is of "
             "the frames of a video."
         )
-    shape = len(bodyparts), 3
-    conditions = {}
-    for name, poses in content.items():
-        values = np.asarray(poses, dtype=np.float64).reshape(len(poses), -1, 3)
-        if len(values) and values.shape[1:] != shape:
-            raise InputError(
-                f"expected poses of {len(bodyparts)} keypoints with x, y and score for {name}, got "
-                f"{list(values.shape)}."
-            )
-        conditions[str(Path(name))] = values.reshape(-1, *shape)
-    return conditions
+    return {str(Path(name)): _poses(name, poses, len(bodyparts)) for name, poses in content.items()}
+
+
+def _poses(image: str, poses: Any, bodyparts: int) -> Conditions:
+    values = np.asarray(poses, dtype=np.float64)
+    if values.size == 0:
+        return np.zeros((0, bodyparts, 3))
+    if values.shape[1:] != (bodyparts, 3):
+        raise InputError(
+            f"expected poses of {bodyparts} keypoints with x, y and score for {image}, got an "
+            f"array {list(values.shape)}."
+        )
+    return values

@@ -13,6 +13,7 @@ from ..data.base import Loader, Mode, Transform
 from ..data.dlcloader import DLCLoader
 from ..data.parameters import PoseDatasetParameters
 from ..data.snapshots import Snapshot
+from ..inference import build
 from ..metrics.poses import Cutoffs
 from .pictures import PlotStyle, draw_predictions
 from .places import model_name, results_folder, scorer_of
@@ -20,6 +21,7 @@ from .prediction import Prediction, Runner
 from .scores import Bodyparts, Chosen, cutoffs_of, evaluate
 from .tables import (
     COMBINED,
+    check_combined,
     prediction_table,
     write_bodypart_errors,
     write_predictions,
@@ -115,14 +117,10 @@ def evaluate_snapshot(
     chosen = Chosen.of(names, how.comparison_bodyparts)
     pcutoff = cutoffs_of(how.pcutoff, chosen, _default_pcutoff(loader))
     chosen.check(pcutoff)
+    key = _key(loader, snapshot, detector_snapshot, pcutoff)
+    check_combined(results_folder(loader).parent / COMBINED, key)
     runners = _runners(loader, snapshot, detector_snapshot, how)
     splits = {mode: _evaluate_split(*runners, loader, mode, names, pcutoff, how) for mode in MODES}
-    key = {
-        **_key_of_model(loader),
-        "Training epochs": snapshot.epochs,
-        "Detector epochs (TD only)": detector_snapshot.epochs if detector_snapshot else -1,
-        "pcutoff": ", ".join(map(str, pcutoff)) if isinstance(pcutoff, list) else pcutoff,
-    }
     evaluation = Evaluation(
         scorer=scorer_of(loader, snapshot, detector_snapshot),
         snapshot=snapshot.path.name,
@@ -219,10 +217,8 @@ def _draw(
 def _runners(
     loader: Loader, snapshot: Snapshot, detector: Snapshot | None, how: EvaluationOptions
 ) -> tuple[Runner, Runner | None]:
-    from ..apis.utils import get_inference_runners
-
     names = loader.get_dataset_parameters()
-    return get_inference_runners(
+    return build.get_inference_runners(
         model_config=loader.model_cfg,
         snapshot_path=snapshot.path,
         max_individuals=names.max_num_animals,
@@ -247,6 +243,18 @@ def _names(loader: Loader) -> PoseDatasetParameters:
     if bodyparts is None and isinstance(loader, DLCLoader):
         bodyparts = loader.folders.project.bodyparts
     return replace(names, bodyparts=list(bodyparts or names.bodyparts))
+
+
+def _key(
+    loader: Loader, snapshot: Snapshot, detector: Snapshot | None, pcutoff: float | list[float]
+) -> dict[str, Any]:
+    """What tells the lines of the table of all results apart."""
+    return {
+        **_key_of_model(loader),
+        "Training epochs": snapshot.epochs,
+        "Detector epochs (TD only)": detector.epochs if detector else -1,
+        "pcutoff": ", ".join(map(str, pcutoff)) if isinstance(pcutoff, list) else pcutoff,
+    }
 
 
 def _key_of_model(loader: Loader) -> dict[str, Any]:

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -78,6 +78,15 @@ def write_predictions(table: pd.DataFrame, path: Path) -> None:
         store.put(KEY, table, format="fixed", track_times=False)
         # Pandas 2 takes a file without this mark for one of before its version 0.12.
         cast(Any, store).get_storer(KEY).attrs.pandas_version = _LAYOUT_VERSION
+
+
+def check_combined(combined: Path, key: Iterable[str]) -> None:
+    """Refuse a table of all results, if there is one, that has no columns for ``key``.
+
+    Raises:
+        InputError: it is something else.
+    """
+    _read_lines(combined, list(key))
 
 
 def write_results(
