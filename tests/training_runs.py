@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,25 @@ import torch
 import yaml
 from torchvision import tv_tensors
 
+from dlc_deploy.training.apis.train import train
 from dlc_deploy.training.data.base import Loader, Mode
 from dlc_deploy.training.data.labels import LabeledImage
 from dlc_deploy.training.data.parameters import PoseDatasetParameters
+from dlc_deploy.training.models.backbones import BACKBONES
+from dlc_deploy.training.runners import PoseTrainingRunner
+from dlc_deploy.training.task import Task
 from tests import small
 
 SIDE = 32
+
+
+@BACKBONES.register_module
+class CertainBackbone(small.SmallBackbone):
+    """Without dropout, which every process draws for itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers[-1].p = 0.0
 
 
 def config(*, epochs: int = 3, batch_size: int = 2, **train_settings: Any) -> dict[str, Any]:
@@ -53,7 +67,7 @@ class DrawnLoader(Loader):
 
     Args:
         folder: images and the model's folder are made in it.
-        content: the model's configuration.
+        content: the model's configuration; None takes that of the folder, if there is one.
         train: images to train on.
         test: images to test on.
     """
@@ -63,7 +77,8 @@ class DrawnLoader(Loader):
     ) -> None:
         path = folder / "train" / "pytorch_config.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(yaml.safe_dump(content or config()))
+        if content is not None or not path.exists():
+            path.write_text(yaml.safe_dump(content or config()))
         super().__init__(folder, folder, path)
         images = [draw_image(folder / f"img{place:03}.png", place) for place in range(train + test)]
         self._labels = {"train": images[:train], "test": images[train:]}
@@ -80,7 +95,8 @@ def draw_image(path: Path, seed: int) -> LabeledImage:
     points = random.uniform(6, SIDE - 6, (1, 3, 2))
     rows, columns = np.mgrid[:SIDE, :SIDE]
     spots = [np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / 18) for x, y in points[0]]
-    cv2.imwrite(str(path), (255 * np.stack(spots[::-1], -1)).astype(np.uint8))
+    if not path.exists():
+        cv2.imwrite(str(path), (255 * np.stack(spots[::-1], -1)).astype(np.uint8))
     corner, far = points.min(axis=1) - 4, points.max(axis=1) + 4
     return LabeledImage(
         path=path,
@@ -110,3 +126,21 @@ def noisy(drawn: Any) -> Any:
 
 def weights_of(path: Path) -> dict[str, torch.Tensor]:
     return torch.load(path, weights_only=True)["model"]
+
+
+def train_in(root: Path, environment: dict[str, str]) -> None:
+    """What the processes of a test do in the folder of a :class:`DrawnLoader`; each keeps the
+    parameters that it ends with."""
+    torch.set_num_threads(1)
+    os.environ |= environment
+    rank = environment.get("RANK", "0")
+    loader = DrawnLoader(root, train=8)
+    fit = PoseTrainingRunner.fit
+
+    def fit_and_keep(self: Any, *values: Any, **options: Any) -> None:
+        fit(self, *values, **options)
+        torch.save(dict(self.model.named_parameters()), root / f"rank{rank}.pt")
+
+    PoseTrainingRunner.fit = fit_and_keep  # type: ignore[method-assign]
+    options: dict[str, Any] = {"transform": noisy, "inference_transform": plain}
+    train(loader, loader.model_cfg, Task.BOTTOM_UP, from_scratch=True, **options)

@@ -20,10 +20,13 @@ from dlc_deploy.errors import ConfigError
 
 from ..data.base import Loader, Transform
 from ..data.collate import COLLATE_FUNCTIONS, join
+from ..data.dataset import PoseDataset
 from ..data.transforms import build_transforms
 from ..models import PoseModel
 from ..models.detectors import DETECTORS
+from ..models.weight_transfer import WeightInitialization
 from ..runners import LOGGER, BaseLogger, build_training_runner
+from ..runners.batch_norms import batch_norms_learn
 from ..runners.build import snapshot_prefix
 from ..runners.parallel import Processes, device_of, process_group
 from ..runners.seeding import EpochBatches, SeededCollate, SeededDataset, fix_seeds
@@ -84,9 +87,9 @@ def train(
     gpus = config["runner"].get("gpus") if gpus is None else gpus
     start = snapshot_path or config.get("resume_training_from")
     chosen = device_of(_device(device, config, task), gpus)
-    settings = _Settings.of(config, task, from_scratch or start is not None)
+    settings = _Settings.of(config, from_scratch=from_scratch or start is not None)
     with process_group(chosen, gpus) as own_device, ExitStack() as stack:
-        loaders = _dataloaders(loader, config, task, settings, transform, inference_transform)
+        datasets = _datasets(loader, config, task, transform, inference_transform)
         unfinished = UnfinishedRun.of(
             loader.model_folder,
             snapshot_prefix(config["runner"], task),
@@ -94,7 +97,7 @@ def train(
         )
         state = None if restart else unfinished.load()
         fix_seeds(settings.seed)
-        model = _build_model(config, task, pretrained=settings.pretrained and state is None)
+        model = _build_model(config, task, settings, with_weights=state is not None)
         logger = _logger(logger_config, model, loader.model_folder)
         if logger is not None:
             stack.callback(logger.close)
@@ -118,6 +121,7 @@ def train(
         if state is not None:
             runner.go_on(state)
             _log.warning("Going on with the unfinished run at epoch %d.", runner.current_epoch)
+        loaders = _dataloaders(datasets, config, settings, batch_norms_learn(model))
         runner.fit(*loaders, epochs=settings.epochs, display_iters=settings.display_iters)
 
 
@@ -131,18 +135,18 @@ class _Settings:
     display_iters: int
     epochs: int
     seed: int
+    weights: WeightInitialization | None
     pretrained: bool
-    batch_norms_learn: bool
 
     @classmethod
-    def of(cls, config: Mapping[str, Any], task: Task, with_weights: bool) -> _Settings:
+    def of(cls, config: Mapping[str, Any], *, from_scratch: bool) -> _Settings:
         given = config["train_settings"]
         if given["batch_size"] < 1 or given["display_iters"] < 1:
             raise ConfigError(
                 "train_settings: expected batch_size and display_iters from 1 on, got "
                 f"{given['batch_size']} and {given['display_iters']}."
             )
-        model = config["model"] if task is Task.DETECT else config["model"]["backbone"]
+        section = given.get("weight_init")
         return cls(
             batch_size=given["batch_size"],
             workers=given.get("dataloader_workers") or 0,
@@ -150,8 +154,8 @@ class _Settings:
             display_iters=given["display_iters"],
             epochs=given["epochs"],
             seed=given.get("seed") or 0,
-            pretrained=not with_weights and not given.get("weight_init"),
-            batch_norms_learn=not model.get("freeze_bn_stats", False),
+            weights=WeightInitialization.from_dict(section) if section else None,
+            pretrained=not from_scratch and not section,
         )
 
 
@@ -165,29 +169,39 @@ def _device(device: str | None, config: Mapping[str, Any], task: Task) -> str:
     return "cpu" if wanted == "mps" and task is Task.DETECT else wanted
 
 
-def _dataloaders(
+def _datasets(
     loader: Loader,
     config: Mapping[str, Any],
     task: Task,
-    settings: _Settings,
     transform: Transform | None,
     inference_transform: Transform | None,
-) -> tuple[DataLoader[Any], DataLoader[Any]]:
+) -> tuple[PoseDataset, PoseDataset]:
+    """What is trained on, and what is tested on."""
     data = config["data"]
     transform = transform or build_transforms(data["train"])
     inference_transform = inference_transform or build_transforms(data["inference"])
     train_set = loader.create_dataset(transform, "train", task)
     test_set = loader.create_dataset(inference_transform, "test", task)
+    _log.info("%d images to train on, %d to test on", len(train_set), len(test_set))
+    return train_set, test_set
+
+
+def _dataloaders(
+    datasets: tuple[PoseDataset, PoseDataset],
+    config: Mapping[str, Any],
+    settings: _Settings,
+    spread_single: bool,
+) -> tuple[DataLoader[Any], DataLoader[Any]]:
+    train_set, test_set = datasets
     processes = Processes.current()
     batches = EpochBatches(
         len(train_set),
         settings.batch_size,
         settings.seed,
         process=(processes.rank, processes.count),
-        spread_single=settings.batch_norms_learn,
+        spread_single=spread_single,
     )
-    collate = data["train"].get("collate")
-    _log.info("%d images to train on, %d to test on", len(train_set), len(test_set))
+    collate = config["data"]["train"].get("collate")
     own_test_set = Subset(test_set, range(processes.rank, len(test_set), processes.count))
     return DataLoader(
         SeededDataset(train_set),
@@ -206,10 +220,21 @@ def _start_worker(number: int) -> None:
     cv2.setNumThreads(0)  # its threads would take the cores of the other workers
 
 
-def _build_model(config: Mapping[str, Any], task: Task, *, pretrained: bool) -> nn.Module:
+def _build_model(
+    config: Mapping[str, Any], task: Task, settings: _Settings, *, with_weights: bool
+) -> nn.Module:
+    """The model with the weights it starts from, unless it gets others ``with_weights``."""
+    weights = None if with_weights else settings.weights
+    pretrained = settings.pretrained and not with_weights
     if task is Task.DETECT:
-        return DETECTORS.build(config["model"], pretrained=pretrained)
-    return PoseModel.build(config["model"], pretrained_backbone=pretrained)
+        detector = DETECTORS.build(config["model"], pretrained=pretrained)
+        if weights is not None:
+            weights.load_into_detector(detector)
+        return detector
+    model = PoseModel.build(config["model"], pretrained_backbone=pretrained)
+    if weights is not None:
+        weights.load_into_model(model)
+    return model
 
 
 def _logger(

@@ -18,6 +18,7 @@ from dlc_deploy.choices import TrainingPrecision
 from dlc_deploy.errors import ConfigError, SnapshotError
 
 from ..snapshots import load_snapshot, load_weights
+from .batch_norms import single_values_explained
 from .csv_log import CSVLogger
 from .display import EpochReport, TrainingDisplay
 from .logger import BaseLogger, ImageLoggerMixin
@@ -240,7 +241,8 @@ class TrainingRunner(ABC, Generic[Model]):
         # A look at a loss waits for a GPU; on a CPU it costs nothing.
         interval = 1 if self._looks_often() else display_iters
         for batch in loader:
-            losses.add(self.step(batch, "train"), batch.get("path", ()))
+            with single_values_explained():
+                losses.add(self.step(batch, "train"), batch.get("path", ()))
             if len(losses) % interval == 0:
                 losses.check(self.current_epoch)
                 display.step(self.current_epoch, len(losses), losses.latest(), rate)

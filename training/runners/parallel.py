@@ -106,9 +106,8 @@ def replicate(model: nn.Module, gpus: Sequence[int] | None) -> nn.Module:
     """
     processes = Processes.current()
     if processes.count > 1:
-        # Heads may leave parameters out of a loss: frozen ones, and some that DeepLabCut never
-        # uses but saves.
-        return DistributedDataParallel(model, find_unused_parameters=True)
+        # Some models save parameters that never take part in a loss; a static graph finds them.
+        return DistributedDataParallel(model, static_graph=True)
     if gpus is not None and len(gpus) > 1:
         return DataParallel(model, device_ids=list(gpus))
     return model

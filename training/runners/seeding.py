@@ -85,8 +85,8 @@ class EpochBatches(Sampler[list[SeededIndex]]):
         batch_size: of each process.
         seed: of the order.
         process: number of this process, and how many there are.
-        spread_single: make the last two batches equal where one image would be left alone: batch
-            norms learn nothing from it, and cannot normalise it where it has a single cell.
+        spread_single: leave no image alone in the last batch, but share out the last two: batch
+            norms learn little from one image, and cannot normalise it where it has a single cell.
     """
 
     def __init__(
@@ -130,5 +130,5 @@ class EpochBatches(Sampler[list[SeededIndex]]):
         sizes = [self.batch_size] * whole + [rest] * (rest > 0)
         if self.spread_single and len(sizes) > 1 and rest == 1:
             together = self.batch_size + 1
-            sizes[-2:] = [together - together // 2, together // 2]
+            sizes[-2:] = [3] if together == 3 else [together - together // 2, together // 2]
         return sizes
