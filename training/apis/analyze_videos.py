@@ -155,7 +155,7 @@ def _check(
             f"Expected the runner of a {task.name} model, got one of {pose.task.name}."
         )
     if detector is not None and task is not Task.TOP_DOWN:
-        raise UsageError(f"Expected no detector_runner for a {task!r} model, got one.")
+        raise UsageError(f"Expected no detector_runner for a {task.name} model, got one.")
     if task is Task.TOP_DOWN and detector is None:
         raise UsageError(
             "A top-down model needs its detector to look at a video, got no detector_runner. Pass "
