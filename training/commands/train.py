@@ -152,15 +152,23 @@ def run(arguments: argparse.Namespace) -> int:
             f"Training needs {error.name}, which is not installed. "
             "Install it: pip install 'dlc-deploy[train]'."
         ) from error
-    try:
-        with _warnings_shown():
-            loader = loader_of(arguments)
+    with _warnings_shown():
+        loader = loader_of(arguments)
+        try:
             runs = _train(arguments, loader)
-    except KeyboardInterrupt:
-        print("\ninterrupted, and resumable: type the same command to go on", file=sys.stderr)
-        return INTERRUPTED
+        except KeyboardInterrupt:
+            _tell_interrupted(loader)
+            return INTERRUPTED
     _report(arguments, loader, runs)
     return 0
+
+
+def _tell_interrupted(loader: Loader) -> None:
+    from .training_runs import runs_of
+
+    unfinished = [run for run in runs_of(loader) if run.is_unfinished]
+    what = "goes on with it" if unfinished else "begins anew, since no snapshot was written yet"
+    print(f"\ninterrupted, and resumable: the same command {what}", file=sys.stderr)
 
 
 def _refuse_contradictions(arguments: argparse.Namespace) -> None:
