@@ -34,9 +34,8 @@ def bbox_from_keypoints(
 
 def clipped_boxes(boxes: NDArray[np.float64], image_h: int, image_w: int) -> NDArray[np.float64]:
     """The parts of ``boxes`` [B, 4] (left, top, width, height) that lie in the image; those that
-    have no extent are left out, before or after clipping."""
+    have no extent there are left out."""
     size = np.array([image_w, image_h], np.float64)
-    boxes = boxes[(boxes[:, 2:] > 0).all(axis=1)]
     low, high = np.clip(boxes[:, :2], 0, size), np.clip(boxes[:, :2] + boxes[:, 2:], 0, size)
     clipped: NDArray[np.float64] = np.concatenate([low, high - low], axis=1)
     return clipped[(clipped[:, 2:] > 0).all(axis=1)]
