@@ -19,6 +19,7 @@ from dlc_deploy.training.data.transforms import (  # noqa: E402
     Pad,
     build_transforms,
 )
+from dlc_deploy.training.data.transforms.geometry import affine_matrix  # noqa: E402
 from tests.mapped_images import SIDE, mapped, shown_at  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -104,6 +105,16 @@ def test_resized_keypoints_are_multiplied_by_the_scale(section, size, scale):
     )
 
 
+def test_keypoints_keep_the_scale_asked_for_and_boxes_that_of_rounded_sizes():
+    drawn = mapped(PLACES[:1], boxes=[[0.0, 0, 47, SIDE]])
+    drawn["image"] = type(drawn["image"])(drawn["image"][:, :, :47])
+    resized = build_transforms({"resize": {"height": 100, "width": 100}})(drawn)
+    np.testing.assert_allclose(resized["keypoints"], np.array(PLACES[:1]) * 100 / 60, rtol=1e-6)
+    assert resized["boxes"].tolist() == [[0, 0, 78, 100]]
+    assert resized["image"].shape == (3, 100, 100)
+    assert not resized["image"][:, :, 78:].any()
+
+
 def test_an_image_of_the_right_size_is_not_touched():
     drawn = mapped(PLACES)
     resized = build_transforms({"resize": {"height": SIDE, "width": SIDE}})(drawn)
@@ -148,14 +159,14 @@ def test_boxes_are_cut_at_the_edges_and_lost_ones_stay_lost():
 
 
 def test_keypoints_outside_of_a_crop_are_hidden():
-    drawn = mapped([[[5.0, 5], [12, 5], [30, 30], [50, 50]]], [[1.0, 1]])
-    drawn["visibility"] = torch.tensor([[2.0, 1, 0, -1]])
+    drawn = mapped([[[5.0, 5], [12, 5], [30, 30], [50, 50], [50, 30]]], [[1.0, 1]])
+    drawn["visibility"] = torch.tensor([[2.0, 1, 0, -1, 2]])
     params = {"start": (10, 0), "size": (40, 40), "points": np.array([[1.0, 0, -10], [0, 1, 0]])}
     cut = CropSampling(40, 40).applied(drawn, params)
-    assert cut["visibility"].tolist() == [[0, 1, 0, -1]]
+    assert cut["visibility"].tolist() == [[0, 1, 0, -1, 0]]
     assert cut["unique_visibility"].tolist() == [0]
-    assert cut["keypoints"].isnan().any(-1).tolist() == [[True, False, False, True]]
-    assert drawn["visibility"].tolist() == [[2, 1, 0, -1]]
+    assert cut["keypoints"].isnan().any(-1).tolist() == [[True, False, False, True, True]]
+    assert drawn["visibility"].tolist() == [[2, 1, 0, -1, 2]]
 
 
 @pytest.mark.parametrize("method", ["keypoints", "density", "hybrid", "uniform"])
@@ -179,8 +190,8 @@ def test_crops_lie_where_their_method_says(method):
     assert (at_corner, at_end) == pytest.approx(expected, abs=0.09)
     assert between == (method in ("hybrid", "uniform"))
     if method == "uniform":
-        assert starts.min() == 0
-        assert starts.max() == SIDE - 20
+        assert starts.min(axis=0).tolist() == [0, 0]
+        assert starts.max(axis=0).tolist() == [SIDE - 20] * 2
 
 
 def test_a_crop_is_shifted_by_four_tenths_at_most():
@@ -239,6 +250,18 @@ def test_affine_draws_its_whole_ranges():
     # four standard deviations of the means of 1000 draws
     assert scale.mean() == pytest.approx(0.875, abs=0.028)
     assert angle.mean() == pytest.approx(0, abs=2.2)
+
+
+def test_affine_maps_by_hand():
+    center = np.array([10.0, 20.0])
+    turned = affine_matrix(center, 2.0, np.pi / 2, (3, 4), (0, 0))
+    # one pixel right of the centre goes up twice as far, and everything is moved by (3, 4)
+    np.testing.assert_allclose(turned @ [11, 20, 1], [13, 22])
+    np.testing.assert_allclose(turned @ [10, 21, 1], [15, 24])
+    along_x = affine_matrix(center, 1.0, 0.0, (0, 0), (np.pi / 4, 0))
+    np.testing.assert_allclose(along_x @ [11, 22, 1], [13, 22])
+    along_y = affine_matrix(center, 1.0, 0.0, (0, 0), (0, np.pi / 4))
+    np.testing.assert_allclose(along_y @ [12, 21, 1], [12, 19])
 
 
 def test_an_affine_map_that_changes_nothing_keeps_the_pixels():
