@@ -109,6 +109,7 @@ class TrainingRunner(ABC, Generic[Model]):
         self._unfinished = unfinished
         self._network: nn.Module = model
         self._log_path = snapshot_manager.model_folder / (log_filename or self.LOG_FILENAME)
+        self._table_until: int | None = 0
         self._metadata: dict[str, Any] = {"epoch": 0, "metrics": {}, "losses": {}}
         if snapshot_path is not None:
             self._start_from(Path(snapshot_path), load_scheduler_state_dict)
@@ -152,7 +153,7 @@ class TrainingRunner(ABC, Generic[Model]):
         self._network = replicate(self.model, self._gpus)
         last = self.starting_epoch + epochs
         evaluates = self._evaluates(valid_loader)
-        log = CSVLogger.open(self._log_path, until=self.current_epoch)
+        log = CSVLogger.open(self._log_path, until=self._table_until)
         if isinstance(self.logger, ImageLoggerMixin):
             self.logger.select_images_to_log(train_loader, valid_loader)
         with TrainingDisplay(last, len(train_loader), shown=self._processes.writes) as display:
@@ -185,12 +186,14 @@ class TrainingRunner(ABC, Generic[Model]):
         self._metadata = state["metadata"]
         self.history = state["history"]
         self.starting_epoch = state["starting_epoch"]
+        self._table_until = state["metadata"]["epoch"]
         self.current_epoch = state["metadata"]["epoch"]
 
     def _load_weights(self, state: Mapping[str, torch.Tensor], source: str) -> None:
         load_weights(self.model, state, source)
 
     def _start_from(self, path: Path, with_scheduler: bool) -> None:
+        self._table_until = None
         snapshot = load_snapshot(path)
         self._load_weights(snapshot.model, str(path))
         epoch = int(snapshot.metadata.get("epoch", 0))

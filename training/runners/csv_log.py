@@ -29,15 +29,20 @@ class CSVLogger(BaseLogger):
         self, train_folder: str | Path, log_filename: str = "learning_stats.csv", model: Any = None
     ) -> None:
         self.log_file = Path(train_folder) / log_filename
-        self._rows: dict[int, Row] = {}
+        self._rows: list[tuple[int, Row]] = []
         if self.log_file.is_file():
             self._rows = _read(self.log_file)
 
     @classmethod
-    def open(cls, path: Path, until: int) -> CSVLogger:
-        """The table at ``path`` without the rows of epochs after ``until``."""
+    def open(cls, path: Path, until: int | None) -> CSVLogger:
+        """The table at ``path`` up to its last row of an epoch from 1 to ``until``, or all of it.
+
+        A table that DeepLabCut wrote may tell of several runs, one after the other.
+        """
         log = cls(path.parent, path.name)
-        log._rows = {step: row for step, row in log._rows.items() if step <= until}
+        if until is not None:
+            kept = [place for place, (step, _) in enumerate(log._rows, 1) if step <= until]
+            log._rows = log._rows[: max(kept, default=0)]
         return log
 
     def log_config(self, config: Mapping[str, Any]) -> None:
@@ -46,31 +51,36 @@ class CSVLogger(BaseLogger):
     def log(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Add to the row of ``step``, by default a new one; see :class:`BaseLogger`."""
         if step is None:
-            step = max(self._rows, default=-1) + 1
-        self._rows.setdefault(step, {}).update(metrics)
+            step = self._rows[-1][0] + 1 if self._rows else 0
+        if not self._rows or self._rows[-1][0] != step:
+            self._rows.append((step, {}))
+        self._rows[-1][1].update(metrics)
         self.save()
 
     def save(self) -> None:
         """Write the table."""
-        names = sorted({name for row in self._rows.values() for name in row})
+        names = sorted({name for _, row in self._rows for name in row})
         partial = self.log_file.with_name(f".{self.log_file.name}.partial")
         try:
             with partial.open("w", newline="", encoding="utf-8") as file:
                 writer = csv.writer(file)
                 writer.writerow(["step", *names])
-                for step, row in self._rows.items():
+                for step, row in self._rows:
                     writer.writerow([step, *(row.get(name, "") for name in names)])
             partial.replace(self.log_file)
         finally:
             partial.unlink(missing_ok=True)
 
 
-def _read(path: Path) -> dict[int, Row]:
-    """Rows by step; values keep the digits they were written with."""
+def _read(path: Path) -> list[tuple[int, Row]]:
+    """Steps and rows; values keep the digits they were written with."""
     with path.open(newline="", encoding="utf-8") as file:
         rows = csv.DictReader(file)
-        return {
-            int(row["step"]): {k: v for k, v in row.items() if k != "step" and v not in ("", None)}
+        return [
+            (
+                int(row["step"]),
+                {k: v for k, v in row.items() if k != "step" and v not in ("", None)},
+            )
             for row in rows
             if str(row.get("step", "")).isdecimal()
-        }
+        ]
