@@ -99,6 +99,20 @@ def test_a_coco_folder_may_have_no_test_images(tmp_path, asked, capsys):
     folder = coco(tmp_path / "c", test=0)
     assert main(["evaluate", str(folder), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["images"] == {"train": 6, "test": 0}
+    names = ["--train", "train.json", "--test", "train.json"]
+    assert main(["evaluate", str(folder), "--json", *names]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["images"] == {"train": 6, "test": 6}
+
+
+def test_a_terminal_sees_how_far_it_is(tmp_path, asked, capsys, monkeypatch):
+    config = project(tmp_path / "p")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert main(["evaluate", str(config)]) == 0
+    told = capsys.readouterr().err
+    assert "poses of snapshot-010" in told and "4/4" in told and "2/2" in told
+    monkeypatch.setattr("sys.stderr.isatty", lambda: False)
+    assert main(["evaluate", str(config)]) == 0
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(
@@ -108,7 +122,7 @@ def test_a_coco_folder_may_have_no_test_images(tmp_path, asked, capsys):
         (["--snapshot", "3"], "expected a snapshot with index 3, found 0: snapshot-010.pt"),
         (["--snapshot", "best"], "expected a best snapshot"),
         (["--detector-snapshot", "-1"], "for top-down models"),
-        (["--config", "some.yaml"], "--config is for COCO folders"),
+        (["--config", "some.yaml"], "a DeepLabCut project, for which there is no --config"),
         (["--color-by", "individual"], "--color-by is for --plot"),
     ],
 )
@@ -127,4 +141,4 @@ def test_folders_that_are_no_projects_and_models_without_snapshots_are_told(tmp_
     assert "Train it first" in capsys.readouterr().err
     folder = coco(tmp_path / "c")
     assert main(["evaluate", str(folder), "--shuffle", "1"]) == 2
-    assert "pass --config instead" in capsys.readouterr().err
+    assert "a COCO folder, for which there is no --shuffle" in capsys.readouterr().err

@@ -69,6 +69,12 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
         help="of a COCO folder: the model's pytorch_config.yaml (default: the only one in it)",
     )
     parser.add_argument(
+        "--train", metavar="FILE", help="of a COCO folder's annotations (default: train.json)"
+    )
+    parser.add_argument(
+        "--test", metavar="FILE", help="likewise (default: test.json, if there is one)"
+    )
+    parser.add_argument(
         "--snapshot",
         type=_snapshot,
         metavar="S",
@@ -96,6 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
         device=arguments.device,
         batch_size=arguments.batch_size,
         detector_batch_size=arguments.batch_size,
+        show_progress=sys.stderr.isatty(),
     )
     evaluations = _evaluate(arguments, options)
     _tell_empty(evaluations)
@@ -141,8 +148,7 @@ def _loader(arguments: argparse.Namespace) -> Loader:
 def _project(arguments: argparse.Namespace) -> Loader:
     from dlc_deploy.training.data.dlcloader import DLCLoader
 
-    if arguments.config is not None:
-        raise UsageError("--config is for COCO folders: a project's models are told by --shuffle.")
+    _refuse(arguments, "a DeepLabCut project", "config", "train", "test")
     index, shuffle = arguments.trainset_index, arguments.shuffle
     return DLCLoader(arguments.folder, index or 0, 1 if shuffle is None else shuffle)
 
@@ -150,14 +156,24 @@ def _project(arguments: argparse.Namespace) -> Loader:
 def _coco_folder(arguments: argparse.Namespace) -> Loader:
     from dlc_deploy.training.data.cocoloader import COCOLoader
 
-    if arguments.shuffle is not None or arguments.trainset_index is not None:
-        raise UsageError("--shuffle and --trainset-index are for projects: pass --config instead.")
-    test = arguments.folder / "annotations" / "test.json"
+    _refuse(arguments, "a COCO folder", "shuffle", "trainset_index")
+    test = arguments.test
+    if test is None and (arguments.folder / "annotations" / "test.json").is_file():
+        test = "test.json"
     return COCOLoader(
         arguments.folder,
         arguments.config or _only_config(arguments.folder),
-        test_json_filename=test.name if test.is_file() else None,
+        arguments.train or "train.json",
+        test,
     )
+
+
+def _refuse(arguments: argparse.Namespace, what: str, *names: str) -> None:
+    given = [
+        f"--{name.replace('_', '-')}" for name in names if getattr(arguments, name) is not None
+    ]
+    if given:
+        raise UsageError(f"{arguments.folder} is {what}, for which there is no {', '.join(given)}.")
 
 
 def _only_config(folder: Path) -> Path:

@@ -18,6 +18,7 @@ from ..metrics.poses import Cutoffs
 from .pictures import PlotStyle, draw_predictions
 from .places import model_name, results_folder, scorer_of
 from .prediction import Prediction, Runner
+from .progress import ShownRunner
 from .scores import Bodyparts, Chosen, cutoffs_of, evaluate
 from .tables import (
     COMBINED,
@@ -46,6 +47,7 @@ class EvaluationOptions:
         device: where the networks run; None for that of the configuration.
         batch_size: images through the pose model at once.
         detector_batch_size: images through the detector at once.
+        show_progress: bars on standard error while the networks run.
     """
 
     pcutoff: Cutoffs | dict[str, float] | None = None
@@ -56,6 +58,7 @@ class EvaluationOptions:
     device: str | None = None
     batch_size: int = 1
     detector_batch_size: int = 1
+    show_progress: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +221,7 @@ def _runners(
     loader: Loader, snapshot: Snapshot, detector: Snapshot | None, how: EvaluationOptions
 ) -> tuple[Runner, Runner | None]:
     names = loader.get_dataset_parameters()
-    return build.get_inference_runners(
+    pose_runner, detector_runner = build.get_inference_runners(
         model_config=loader.model_cfg,
         snapshot_path=snapshot.path,
         max_individuals=names.max_num_animals,
@@ -231,6 +234,10 @@ def _runners(
         detector_batch_size=how.detector_batch_size,
         detector_path=detector.path if detector else None,
     )
+    if not how.show_progress:
+        return pose_runner, detector_runner
+    shown = ShownRunner(detector_runner, "boxes") if detector_runner else None
+    return ShownRunner(pose_runner, f"poses of {snapshot.path.stem}"), shown
 
 
 def _names(loader: Loader) -> PoseDatasetParameters:
