@@ -84,6 +84,15 @@ def test_elastic_keypoints_follow_the_image():
     assert np.mean(np.concatenate(errors) < SUBPIXEL) > 0.9
 
 
+def test_elastic_labels_go_where_an_even_field_puts_them():
+    drawn = mapped(PLACES, CORNER, boxes=[[10.0, 15, 20, 25], [0, 0, 0, 0]])
+    moved = Elastic().applied(drawn, {"moves": np.full((SIDE, SIDE), 2.5, np.float32)})
+    np.testing.assert_allclose(moved["keypoints"], np.array(PLACES) - 2.5, atol=1e-5)
+    np.testing.assert_allclose(moved["boxes"], [[7.5, 12.5, 20, 25], [0, 0, 0, 0]], atol=1e-5)
+    where, _ = shown_at(moved)
+    np.testing.assert_allclose(where, EVERY, atol=SUBPIXEL)
+
+
 @pytest.mark.parametrize(
     ("section", "size", "scale"),
     [
