@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 from dlc_deploy.preprocessing import Normalization
 from dlc_deploy.training.inference.graphs import Normalize
 from dlc_deploy.training.models import PoseModel
-from dlc_deploy.training.runners import fit
+from dlc_deploy.training.runners import PoseTrainingRunner, TorchSnapshotManager
+from dlc_deploy.training.runners.losses import EpochLosses
 from dlc_deploy.training.snapshots import save_snapshot
 
 from .drawn import KEYPOINTS, draw_animal
@@ -74,28 +76,59 @@ def train(
         progress: told each step's number and loss.
     """
     configuration = _configuration(seed)
-    last = {}
-
-    def report(step: int, loss: float) -> None:
-        last["train.total_loss"] = loss
-        progress(step, loss)
-
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = PoseModel.build(configuration["model"])
     images = Normalize(Normalization())(torch.from_numpy(frames)).contiguous().numpy()
-    fit(
-        model,
-        images,
-        labels,
-        steps=steps,
-        batch=_BATCH,
-        learning_rate=_LEARNING_RATE,
-        seed=seed,
-        progress=report,
-    )
-    metadata = {"epoch": math.ceil(steps * _BATCH / len(frames)), "metrics": {}, "losses": last}
+    loss = _fit(model, images, labels, steps=steps, seed=seed, folder=folder, progress=progress)
+    metadata = {
+        "epoch": math.ceil(steps * _BATCH / len(frames)),
+        "metrics": {},
+        "losses": {"train.total_loss": loss},
+    }
     return _save(folder / _TRAIN_FOLDER, model, configuration, metadata)
+
+
+def _fit(
+    model: PoseModel,
+    images: Labels,
+    labels: Labels,
+    *,
+    steps: int,
+    seed: int,
+    folder: Path,
+    progress: Callable[[int, float], None],
+) -> float:
+    """Train on images in memory, and return the last loss; the learning rate rises, then falls."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=_LEARNING_RATE)
+    # A schedule shorter than ten steps has no step to rise in.
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=_LEARNING_RATE, total_steps=max(steps, 10), pct_start=0.2
+    )
+    runner = PoseTrainingRunner(model, optimizer, TorchSnapshotManager("snapshot", folder))
+    losses = EpochLosses()
+    model.train()
+    for step, rows in enumerate(itertools.islice(_batches(len(images), seed), steps), 1):
+        annotations = {"keypoints": torch.from_numpy(labels[rows])}
+        losses.add(
+            runner.step({"image": torch.from_numpy(images[rows]), "annotations": annotations})
+        )
+        losses.check(epoch=1)
+        schedule.step()
+        progress(step, losses.latest())
+    model.eval()
+    return losses.latest()
+
+
+def _batches(count: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """Indices of all frames in a new order each time round, for ever."""
+    random = np.random.default_rng(seed)
+    left = np.empty(0, np.int64)
+    while True:
+        while len(left) < _BATCH:
+            left = np.concatenate([left, random.permutation(count)])
+        yield left[:_BATCH]
+        left = left[_BATCH:]
 
 
 def _save(

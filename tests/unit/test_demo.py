@@ -214,6 +214,13 @@ def test_a_seed_trains_the_same_network_again(tmp_path):
     )
 
 
+def test_every_walk_is_seen_once_before_any_is_seen_again():
+    batches = demo_model._batches(10, seed=0)
+    rows = np.concatenate([next(batches) for _ in range(5)])
+    assert all(sorted(rows[start : start + 10]) == list(range(10)) for start in range(0, 40, 10))
+    assert sorted(next(demo_model._batches(4, seed=0))) == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
 @pytest.mark.slow
 def test_the_whole_demo_finds_the_mouse(tmp_path):
     """2 px is the verb's own limit; 0.9 px is usual."""

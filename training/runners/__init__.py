@@ -4,7 +4,6 @@ from .base import TrainingRunner
 from .build import build_training_runner
 from .csv_log import CSVLogger
 from .detector import DetectorTrainingRunner
-from .fitting import fit
 from .logger import LOGGER, BaseLogger, ImageLoggerMixin
 from .optimizers import build_optimizer
 from .pose import PoseTrainingRunner
@@ -28,5 +27,4 @@ __all__ = [
     "build_optimizer",
     "build_scheduler",
     "build_training_runner",
-    "fit",
 ]

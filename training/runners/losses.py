@@ -48,11 +48,12 @@ class EpochLosses:
         bad = (~values.isfinite()).nonzero()
         if len(bad):
             step = self._checked + int(bad[0])
-            names = ", ".join(map(str, self._images[step]))
+            images = ", ".join(map(str, self._images[step]))
+            which = f" The images of the batch: {images}." if images else ""
             raise DlcDeployError(
                 f"Training stopped at epoch {epoch}, step {step + 1}: expected a finite loss, got "
-                f"{values[bad[0]].item()}. The images of the batch: {names}. Check their labels, "
-                "or lower the learning rate. Snapshots of earlier epochs are whole."
+                f"{values[bad[0]].item()}.{which} Check the labels for infinite coordinates, or "
+                "lower the learning rate. Snapshots of earlier epochs are whole."
             )
         self._checked += len(new)
 
