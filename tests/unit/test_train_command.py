@@ -61,6 +61,13 @@ def calls(monkeypatch):
     return made
 
 
+@pytest.fixture
+def machine(monkeypatch):
+    """A machine that has every device and precision."""
+    monkeypatch.setattr(module, "require_device", lambda device: None)
+    monkeypatch.setattr(module, "check_precision", lambda precision, device: None)
+
+
 def train(*words):
     return main(["train", *map(str, words)])
 
@@ -117,7 +124,7 @@ def test_a_coco_folder_is_trained_from_nothing(coco, capsys):
     assert metadata["individuals"] == ["idv0"] and metadata["project_path"] == str(coco.resolve())
 
 
-def test_options_reach_the_training(project, calls):
+def test_options_reach_the_training(project, calls, machine):
     options = "--epochs 7 --batch-size 3 --workers 2 --seed 9 --gpus 1,0 --max-snapshots 4"
     more = "--device cuda:1 --precision bf16 --from-scratch --logger tensorboard"
     setting = ("--set", "runner.optimizer.params.lr=2e-3", "--set", "device=cuda:7")
@@ -137,9 +144,10 @@ def test_options_reach_the_training(project, calls):
     assert config["logger"] is None  # DeepLabCut would refuse TensorBoard
 
 
-def test_options_reach_the_detector(project, calls):
+def test_options_reach_the_detector(project, calls, machine):
     options = "--top-down --detector-epochs 5 --workers 1 --seed 3 --gpus 0 --max-snapshots 2"
-    assert train(project, *options.split(), "--logger", "wandb") == 0
+    more = "--device cuda --logger wandb"
+    assert train(project, *options.split(), *more.split()) == 0
     (detector, task, boxes), (_, _, pose) = calls
     assert task is Task.DETECT and detector["model"]["type"] == "SSDLite"
     settings = detector["train_settings"]
@@ -312,6 +320,13 @@ def test_restart_begins_anew_and_loses_nothing(project, calls, capsys):
     trained(folder, 4)
     assert train(project, "--restart", "--detector-epochs", 0) == 0
     assert (folder / "earlier-2" / "snapshot-004.pt").is_file()
+
+
+def test_restart_moves_nothing_for_what_cannot_be_trained(project, calls, capsys):
+    assert train(project, "--epochs", 4) == 0
+    trained(folder_of(project), 4)
+    assert "fp16" in refused(capsys, project, "--restart", "--precision=fp16", "--device=cpu")
+    assert (folder_of(project) / "snapshot-004.pt").is_file() and len(calls) == 1
 
 
 def test_restart_from_a_snapshot_leaves_it_where_it_is(project, calls):

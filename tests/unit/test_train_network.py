@@ -5,7 +5,7 @@ import yaml
 
 pytest.importorskip("torch")
 
-from dlc_deploy.errors import ConfigError, InputError
+from dlc_deploy.errors import ConfigError, InputError, SnapshotError, UnavailableError
 from dlc_deploy.training.apis import train_network as module
 from dlc_deploy.training.apis.train_network import train_network
 from dlc_deploy.training.data import DLCLoader
@@ -39,6 +39,13 @@ def calls(monkeypatch):
         module, "train", lambda loader, config, task, **more: made.append((config, task, more))
     )
     return made
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """A machine that has every device and precision."""
+    monkeypatch.setattr(module, "require_device", lambda device: None)
+    monkeypatch.setattr(module, "check_precision", lambda precision, device: None)
 
 
 def config_of(project, shuffle=1):
@@ -82,7 +89,10 @@ def test_nothing_is_written_where_a_change_is_refused(project, calls):
     assert config_of(project).read_bytes() == before and not calls
 
 
-def test_the_detector_comes_first(top_down, calls):
+def test_the_detector_comes_first(top_down, calls, machine, tmp_path):
+    snapshots = tmp_path / "pose.pt", tmp_path / "boxes.pt"
+    for path in snapshots:
+        path.touch()
     config_of(top_down).write_text(
         yaml.safe_dump(
             content(top_down)
@@ -96,8 +106,8 @@ def test_the_detector_comes_first(top_down, calls):
         detector_save_epochs=2,
         display_iters=7,
         device="cuda:1",
-        snapshot_path="pose.pt",
-        detector_path="boxes.pt",
+        snapshot_path=snapshots[0],
+        detector_path=snapshots[1],
         load_head_weights=False,
         max_snapshots_to_keep=2,
         precision="bf16",
@@ -108,7 +118,7 @@ def test_the_detector_comes_first(top_down, calls):
     settings = detector["train_settings"]
     assert (settings["epochs"], settings["batch_size"], settings["display_iters"]) == (4, 3, 7)
     assert detector["runner"]["snapshots"]["save_epochs"] == 2 and detector["device"] == "cpu"
-    assert (boxes["snapshot_path"], pose["snapshot_path"]) == ("boxes.pt", "pose.pt")
+    assert (pose["snapshot_path"], boxes["snapshot_path"]) == snapshots
     assert boxes["logger_config"]["run_name"] == "mice-detector"
     assert pose["logger_config"]["run_name"] == "mice"
     assert pose["load_head_weights"] is False
@@ -132,6 +142,24 @@ def test_the_detector_starts_from_the_weights_that_the_pose_model_names(top_down
     train_network(top_down, pytorch_cfg_updates={"train_settings.weight_init": start})
     assert [config["train_settings"]["weight_init"] for config, *_ in calls] == [start, start]
     assert content(top_down)["detector"]["train_settings"]["weight_init"] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"device": "gpu"}, UnavailableError, "got 'gpu'"),
+        ({"device": "cuda:77"}, UnavailableError, "cuda:77 was asked for"),
+        ({"device": "cpu", "precision": "fp16"}, UnavailableError, "got fp16"),
+        ({"device": "cpu", "pytorch_cfg_updates": {"runner.gpus": [0]}}, ConfigError, "gpus"),
+        ({"snapshot_path": "nothing.pt"}, SnapshotError, "found no such file"),
+        ({"detector_path": "nothing.pt"}, SnapshotError, "found no such file"),
+    ],
+)
+def test_what_cannot_be_trained_changes_nothing(project, calls, options, error, message):
+    before = config_of(project).read_bytes()
+    with pytest.raises(error, match=message):
+        train_network(project, epochs=3, **options)
+    assert config_of(project).read_bytes() == before and not calls
 
 
 def test_memory_replay_is_refused(project, calls):

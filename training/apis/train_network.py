@@ -11,13 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from dlc_deploy.choices import TrainingPrecision
-from dlc_deploy.errors import ConfigError
+from dlc_deploy.errors import ConfigError, SnapshotError
 
 from ..config import write_config
 from ..config.changes import changed_config
 from ..data.base import Loader
 from ..data.dlcloader import DLCLoader
+from ..inference.torch_engine import require_device
+from ..runners.parallel import device_of
+from ..runners.precision import check_precision
 from ..task import Task
 from ..whole_files import whole_file
 from .train import train
@@ -158,7 +163,7 @@ def train_models(loader: Loader, changes: Mapping[str, Any], options: RunOptions
     """
     source = str(loader.model_config_path)
     config = changed_config(loader.model_cfg, changes, source)
-    _refuse_memory_replay(config, source)
+    check_run(config, options, source)
     loader.model_cfg = config
     if is_first_process() and changes:
         with whole_file(loader.model_config_path) as partial:
@@ -177,6 +182,37 @@ def train_models(loader: Loader, changes: Mapping[str, Any], options: RunOptions
                 load_head_weights=options.load_head_weights,
                 **_shared(options),
             )
+
+
+def check_run(config: Mapping[str, Any], options: RunOptions, source: str) -> None:
+    """Refuse what could not be trained, before anything is written.
+
+    Args:
+        config: the whole configuration.
+        options: how it is to be trained.
+        source: names the configuration in errors.
+
+    Raises:
+        ConfigError: the configuration asks for what is not offered, or contradicts ``options``.
+        UnavailableError: a device that is not on this machine, or a precision it does not have.
+        SnapshotError: a snapshot that is not there.
+    """
+    weight_init = config["train_settings"].get("weight_init") or {}
+    if weight_init.get("memory_replay"):
+        raise ConfigError(
+            f"{source}: expected train_settings.weight_init without memory_replay, which only "
+            "DeepLabCut itself offers. Set it to false to fine-tune without, or train there."
+        )
+    for path in (options.snapshot_path, options.detector_path):
+        if path is not None and not Path(path).is_file():
+            raise SnapshotError(f"{path}: expected a snapshot to go on from, found no such file.")
+    gpus = config["runner"].get("gpus") or []
+    device = options.device or config.get("device") or "auto"
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    for one in [device, *(f"cuda:{number}" for number in gpus if device != "cpu")]:
+        require_device(one)
+    check_precision(options.precision, torch.device(device_of(device, gpus)))
 
 
 def _train_detector(loader: Loader, config: Mapping[str, Any], options: RunOptions) -> None:
@@ -213,15 +249,6 @@ def _shared(options: RunOptions) -> dict[str, Any]:
         "from_scratch": options.from_scratch,
         "restart": options.restart,
     }
-
-
-def _refuse_memory_replay(config: Mapping[str, Any], source: str) -> None:
-    weight_init = config["train_settings"].get("weight_init") or {}
-    if weight_init.get("memory_replay"):
-        raise ConfigError(
-            f"{source}: expected train_settings.weight_init without memory_replay, which only "
-            "DeepLabCut itself offers. Set it to false to fine-tune without, or train there."
-        )
 
 
 def is_first_process() -> bool:

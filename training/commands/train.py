@@ -180,14 +180,16 @@ def _refuse_contradictions(arguments: argparse.Namespace) -> None:
 
 def _train(arguments: argparse.Namespace, loader: Loader) -> list[ModelRun]:
     """Train what is not trained yet; all models of the configuration."""
-    from ..apis.train_network import is_first_process, train_models
+    from ..apis.train_network import check_run, is_first_process, train_models
     from ..config.changes import changed_config
     from .training_runs import runs_of, set_aside
 
     changes = _changes(arguments, loader)
-    loader.model_cfg = changed_config(loader.model_cfg, changes, str(loader.model_config_path))
+    source = str(loader.model_config_path)
+    loader.model_cfg = changed_config(loader.model_cfg, changes, source)
     runs = runs_of(loader)
     options = _options(arguments, loader, runs)
+    check_run(loader.model_cfg, options, source)
     if arguments.restart and is_first_process():
         anew = [run for run in _to_train(arguments, runs) if not _start(arguments, run)]
         folder = set_aside(loader, anew)
