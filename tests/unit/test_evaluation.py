@@ -47,7 +47,7 @@ class Moved:
         found = {"bodyparts": self._moved(path, False)} | dict(context)
         if names.unique_bpts:
             found["unique_bodyparts"] = self._moved(path, True)
-        if self.loader.model_cfg["metadata"]["with_identity"]:
+        if "identity" in self.loader.model_cfg["model"]["heads"]:
             animals = len(names.individuals)
             scores = np.eye(animals, dtype=np.float32)[:, None]
             found["identity_scores"] = np.repeat(scores, names.num_joints, axis=1)
@@ -156,6 +156,15 @@ def test_identities_are_evaluated_where_the_model_tells_them(tmp_path):
     figures, _ = evaluate(Moved(loader, move=0 * MOVE), loader, "test")
     names = ("nose", "hip", "tail")
     assert {name: figures[f"id_head_{name}_accuracy"] for name in names} == dict.fromkeys(names, 1)
+
+
+def test_a_model_of_crops_tells_no_identities(tmp_path, monkeypatch):
+    config, loader = project(tmp_path / "p", individuals=2, top_down=True)
+    loader.update_model_cfg({"metadata.with_identity": True})  # as DeepLabCut writes it
+    asked = use(monkeypatch, Moved(loader))
+    (evaluation,) = evaluate_network(config, show_errors=False)
+    assert asked[0]["with_identity"] is False
+    assert not any("id_head" in name for name in evaluation.figures)
 
 
 @pytest.mark.parametrize(

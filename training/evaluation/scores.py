@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,7 +79,7 @@ def evaluate(
         per_keypoint_rmse=per_keypoint_evaluation,
         compute_detection_rmse=False,
     )
-    if (loader.model_cfg.get("metadata") or {}).get("with_identity") and chosen.of_animals:
+    if tells_identity(loader.model_cfg) and chosen.of_animals:
         figures |= _identity(names.individuals, chosen.names.bodyparts, predictions, truth)
     return figures, predictions
 
@@ -170,6 +171,13 @@ class Chosen:
             return _part(loader, mode, self.bodyparts, True), None
         unique = _part(loader, mode, self.unique, True) if self.unique else None
         return _part(loader, mode, self.bodyparts, False), unique
+
+
+def tells_identity(model_cfg: Mapping[str, Any]) -> bool:
+    """Whether the model has a head that tells animals apart; those of crops never have one."""
+    heads = (model_cfg.get("model") or {}).get("heads") or {}
+    wanted = (model_cfg.get("metadata") or {}).get("with_identity")
+    return bool(wanted) and "identity" in heads
 
 
 def cutoffs_of(

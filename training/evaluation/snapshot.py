@@ -19,7 +19,7 @@ from .pictures import PlotStyle, draw_predictions
 from .places import model_name, results_folder, scorer_of
 from .prediction import Prediction, Runner
 from .progress import ShownRunner
-from .scores import Bodyparts, Chosen, cutoffs_of, evaluate
+from .scores import Bodyparts, Chosen, cutoffs_of, evaluate, tells_identity
 from .tables import (
     COMBINED,
     check_combined,
@@ -229,7 +229,7 @@ def _runners(
         num_unique_bodyparts=names.num_unique_bpts,
         batch_size=how.batch_size,
         device=how.device,
-        with_identity=bool((loader.model_cfg.get("metadata") or {}).get("with_identity")),
+        with_identity=tells_identity(loader.model_cfg),
         transform=how.transform,
         detector_batch_size=how.detector_batch_size,
         detector_path=detector.path if detector else None,
