@@ -17,8 +17,8 @@ from dlc_deploy.training.models.backbones import BACKBONES  # noqa: E402
 from dlc_deploy.training.models.detectors import DETECTORS, BaseDetector  # noqa: E402
 from dlc_deploy.training.runners import build_training_runner  # noqa: E402
 from dlc_deploy.training.runners.batch_norms import batch_norms_learn  # noqa: E402
+from dlc_deploy.training.runners.devices import device_of  # noqa: E402
 from dlc_deploy.training.runners.losses import EpochLosses, mean_losses  # noqa: E402
-from dlc_deploy.training.runners.parallel import device_of  # noqa: E402
 from dlc_deploy.training.runners.precision import MixedPrecision, check_precision  # noqa: E402
 from dlc_deploy.training.runners.seeding import EpochBatches, SeededDataset, seeded  # noqa: E402
 from dlc_deploy.training.task import Task  # noqa: E402
@@ -235,10 +235,55 @@ def test_a_precision_that_the_device_lacks_is_refused(tmp_path):
         check_precision("int8", torch.device("cpu"))
 
 
+def test_a_device_that_is_not_here_is_refused(tmp_path):
+    loader = training_runs.DrawnLoader(tmp_path)
+    with pytest.raises(UnavailableError, match=r"got cuda:99, of whose kind there are \d"):
+        run(loader, device="cuda:99")
+    with pytest.raises(ConfigError, match=r"expected auto, cpu, .* got 'gpu'"):
+        run(loader, device="gpu")
+    loader.model_cfg["device"] = "cuda:99"
+    with pytest.raises(UnavailableError, match="got cuda:99"):
+        run(loader, device=None)
+
+
+def test_auto_takes_what_is_here(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    run(training_runs.DrawnLoader(tmp_path, training_runs.config(epochs=1)), device="auto")
+    assert (tmp_path / "train" / "snapshot-001.pt").is_file()
+
+
 def test_a_gpus_number_needs_a_gpu():
     assert device_of("cuda", [2, 3]) == "cuda:2" and device_of("cpu", []) == "cpu"
     with pytest.raises(ConfigError, match=r"none with device cpu, got \[0\]"):
         device_of("cpu", [0])
+
+
+def test_several_gpus_replicate_the_model_and_save_the_plain_one(tmp_path):
+    """Without a GPU torch's DataParallel passes on to the model it wraps."""
+    loader = training_runs.DrawnLoader(tmp_path, training_runs.config(epochs=1))
+    model = small.model(loader.model_cfg)
+    runner = runner_of(tmp_path, model=model)
+    runner._gpus = [0, 1]
+    batches = torch.utils.data.DataLoader([batch_of(loader, count=1)], batch_size=None)
+    runner.fit(batches, batches, epochs=2)
+    assert isinstance(runner._network, torch.nn.DataParallel)
+    assert (
+        training_runs.weights_of(tmp_path / "snapshot-001.pt").keys() == model.state_dict().keys()
+    )
+
+
+def test_a_gpu_is_asked_for_losses_only_when_they_are_shown(tmp_path, monkeypatch):
+    looks = []
+    check = EpochLosses.check
+    monkeypatch.setattr(
+        EpochLosses, "check", lambda self, epoch: (looks.append(len(self)), check(self, epoch))
+    )
+    loader = training_runs.DrawnLoader(tmp_path)
+    runner = runner_of(tmp_path)
+    monkeypatch.setattr(runner, "_looks_often", lambda: False)
+    batches = torch.utils.data.DataLoader([batch_of(loader, count=2)] * 7, batch_size=None)
+    runner.fit(batches, batches, epochs=1, display_iters=3)
+    assert looks == [3, 6, 7]
 
 
 def test_means_leave_out_what_is_no_number():

@@ -28,7 +28,8 @@ from ..models.weight_transfer import WeightInitialization
 from ..runners import LOGGER, BaseLogger, build_training_runner
 from ..runners.batch_norms import batch_norms_learn
 from ..runners.build import snapshot_prefix
-from ..runners.parallel import Processes, device_of, process_group
+from ..runners.devices import check_device, device_of
+from ..runners.parallel import Processes, process_group
 from ..runners.seeding import EpochBatches, SeededCollate, SeededDataset, fix_seeds
 from ..runners.unfinished import UnfinishedRun, fingerprint, fingerprint_of_labels
 from ..task import Task
@@ -87,7 +88,7 @@ def train(
     gpus = config["runner"].get("gpus") if gpus is None else gpus
     start = snapshot_path or config.get("resume_training_from")
     chosen = device_of(_device(device, config, task), gpus)
-    settings = _Settings.of(config, from_scratch=from_scratch or start is not None)
+    settings = _Settings.of(config, from_scratch=from_scratch, snapshot=start is not None)
     with process_group(chosen, gpus) as own_device, ExitStack() as stack:
         datasets = _datasets(loader, config, task, transform, inference_transform)
         unfinished = UnfinishedRun.of(
@@ -137,9 +138,10 @@ class _Settings:
     seed: int
     weights: WeightInitialization | None
     pretrained: bool
+    all_random: bool
 
     @classmethod
-    def of(cls, config: Mapping[str, Any], *, from_scratch: bool) -> _Settings:
+    def of(cls, config: Mapping[str, Any], *, from_scratch: bool, snapshot: bool) -> _Settings:
         given = config["train_settings"]
         if given["batch_size"] < 1 or given["display_iters"] < 1:
             raise ConfigError(
@@ -155,18 +157,25 @@ class _Settings:
             epochs=given["epochs"],
             seed=given.get("seed") or 0,
             weights=WeightInitialization.from_dict(section) if section else None,
-            pretrained=not from_scratch and not section,
+            pretrained=not from_scratch and not snapshot,
+            all_random=from_scratch and not snapshot,
         )
 
 
 def _device(device: str | None, config: Mapping[str, Any], task: Task) -> str:
-    """``device`` as torch names it; detectors do not train on ``mps``, as in DeepLabCut."""
+    """``device`` as torch names it; detectors do not train on ``mps``, as in DeepLabCut.
+
+    Raises:
+        UnavailableError: there is no such device here.
+    """
     wanted = device or config.get("device") or "auto"
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
         if "resnet" in config.get("net_type", "") and torch.backends.mps.is_available():
             wanted = "mps"
-    return "cpu" if wanted == "mps" and task is Task.DETECT else wanted
+    wanted = "cpu" if wanted == "mps" and task is Task.DETECT else wanted
+    check_device(wanted)
+    return wanted
 
 
 def _datasets(
@@ -224,17 +233,16 @@ def _build_model(
     config: Mapping[str, Any], task: Task, settings: _Settings, *, with_weights: bool
 ) -> nn.Module:
     """The model with the weights it starts from, unless it gets others ``with_weights``."""
-    weights = None if with_weights else settings.weights
-    pretrained = settings.pretrained and not with_weights
-    if task is Task.DETECT:
-        detector = DETECTORS.build(config["model"], pretrained=pretrained)
-        if weights is not None:
-            weights.load_into_detector(detector)
-        return detector
-    model = PoseModel.build(config["model"], pretrained_backbone=pretrained)
-    if weights is not None:
-        weights.load_into_model(model)
-    return model
+    given = settings.weights
+    path = given and (given.detector_snapshot_path if task is Task.DETECT else given.snapshot_path)
+    weights = None if with_weights or path is None else given
+    pretrained = settings.pretrained and not with_weights and path is None
+    if task is not Task.DETECT:
+        return PoseModel.build(config["model"], weights, pretrained_backbone=pretrained)
+    detector = DETECTORS.build(config["model"], weights, pretrained=pretrained)
+    if settings.all_random and path is None:
+        detector.requires_grad_(True)  # first layers too, which others bring along
+    return detector
 
 
 def _logger(
@@ -245,8 +253,11 @@ def _logger(
     return LOGGER.build(logger_config, model=model, train_folder=folder)
 
 
-_FREE = {"epochs", "display_iters", "dataloader_workers", "dataloader_pin_memory"}
-"""Of ``train_settings``: what may change while a run is interrupted."""
+_FREE = {
+    *("epochs", "display_iters", "dataloader_workers", "dataloader_pin_memory"),
+    *("snapshots", "device", "gpus", "load_weights_only"),
+}
+"""Of ``train_settings`` and ``runner``: what may change while a run is interrupted."""
 
 
 def _fingerprints(
@@ -257,7 +268,7 @@ def _fingerprints(
     parts = {
         "model": config["model"],
         "data": config["data"],
-        "runner": config["runner"],
+        "runner": {key: config["runner"][key] for key in config["runner"] if key not in _FREE},
         "train_settings": {key: given[key] for key in given if key not in _FREE},
         "precision": precision,
         "snapshot_path": None if start is None else Path(start).name,

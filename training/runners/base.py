@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from itertools import zip_longest
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
@@ -15,18 +14,24 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 
 from dlc_deploy.choices import TrainingPrecision
-from dlc_deploy.errors import ConfigError, SnapshotError
+from dlc_deploy.errors import ConfigError
 
 from ..snapshots import load_snapshot, load_weights
 from .batch_norms import single_values_explained
 from .csv_log import CSVLogger
+from .devices import device_of
 from .display import EpochReport, TrainingDisplay
 from .logger import BaseLogger, ImageLoggerMixin
 from .losses import EpochLosses, mean_losses
-from .optimizers import build_optimizer
-from .parallel import Processes, device_of, replicate, share_buffers
+from .optimizers import build_optimizer, load_optimizer_state
+from .parallel import Processes, interleaved, replicate, share_buffers
 from .precision import MixedPrecision, check_precision
-from .schedulers import build_scheduler, load_scheduler_state, step_scheduler
+from .schedulers import (
+    build_scheduler,
+    continue_scheduler,
+    load_scheduler_state,
+    step_scheduler,
+)
 from .seeding import derive_seed, fix_seeds
 from .snapshots import TorchSnapshotManager
 from .unfinished import State, UnfinishedRun
@@ -193,28 +198,16 @@ class TrainingRunner(ABC, Generic[Model]):
         load_weights(self.model, state, source)
 
     def _start_from(self, path: Path, with_scheduler: bool) -> None:
-        self._table_until = None
         snapshot = load_snapshot(path)
         self._load_weights(snapshot.model, str(path))
         epoch = int(snapshot.metadata.get("epoch", 0))
         self.starting_epoch = self.current_epoch = self._metadata["epoch"] = epoch
+        self._table_until = None
         if snapshot.optimizer is not None:
-            try:
-                self.optimizer.load_state_dict(snapshot.optimizer)
-            except (ValueError, KeyError) as error:
-                raise SnapshotError(
-                    f"{path}: the state of its optimizer does not fit the configured one: {error}. "
-                    "Configure the optimizer that the snapshot was trained with."
-                ) from None
-        if self.scheduler is None:
-            return
-        if with_scheduler and snapshot.scheduler is not None:
-            try:
-                load_scheduler_state(self.scheduler, snapshot.scheduler)
-                return
-            except ConfigError as error:
-                _log.warning("%s: its scheduler does not go on: %s", path, error)
-        self.scheduler.last_epoch = epoch
+            load_optimizer_state(self.optimizer, snapshot.optimizer, str(path))
+        if self.scheduler is not None:
+            state = snapshot.scheduler if with_scheduler else None
+            continue_scheduler(self.scheduler, state, epoch)
 
     def _evaluates(self, valid_loader: DataLoader[Any]) -> bool:
         if self.eval_interval == 0:
@@ -257,7 +250,7 @@ class TrainingRunner(ABC, Generic[Model]):
             step_scheduler(self.scheduler, means["total_loss"])
         self.history["train_loss"].append(means["total_loss"])
         found = {f"train.{name}": value for name, value in means.items()}
-        return EpochReport(self.current_epoch, self.starting_epoch, rate, found, {})
+        return EpochReport(self.current_epoch, rate, found, {})
 
     def _looks_often(self) -> bool:
         return self.device.type == "cpu"
@@ -274,7 +267,7 @@ class TrainingRunner(ABC, Generic[Model]):
         self._network = network
         parts = self._processes.gather((losses.arrays(), self._collected()))
         means = mean_losses([part[0] for part in parts])
-        collected = _interleaved([part[1] for part in parts])
+        collected = interleaved([part[1] for part in parts])
         metrics = self._processes.from_first(
             self._metrics(collected) if self._processes.writes else {}
         )
@@ -305,17 +298,3 @@ class TrainingRunner(ABC, Generic[Model]):
             "history": self.history,
             "starting_epoch": self.starting_epoch,
         }
-
-
-def to_device(values: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
-    """Tensors of ``values`` on ``device``; nothing waits for the copies."""
-    return {
-        name: value.to(device, non_blocking=True) if isinstance(value, torch.Tensor) else value
-        for name, value in values.items()
-    }
-
-
-def _interleaved(parts: Sequence[Sequence[Any]]) -> list[Any]:
-    """The elements in the order of the test set, of which each process had every n-th."""
-    rounds = zip_longest(*parts, fillvalue=None)
-    return [one for round_ in rounds for one in round_ if one is not None]

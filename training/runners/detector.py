@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from ..models.detectors import BaseDetector
-from .base import Losses, StepMode, TrainingRunner, to_device
+from .base import Losses, StepMode, TrainingRunner
+from .devices import to_device
 
 Floats = NDArray[np.float64]
 

@@ -27,14 +27,12 @@ class EpochReport:
 
     Attributes:
         epoch: its number, from 1.
-        starting_epoch: epochs of the snapshot that the run began with.
         rate: learning rate (of the first parameter group).
         losses: means by name, ``train.total_loss``.
         metrics: by name, ``metrics/test.mAP``; none where the epoch was not evaluated.
     """
 
     epoch: int
-    starting_epoch: int
     rate: float
     losses: dict[str, float]
     metrics: dict[str, float]

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from dlc_deploy.errors import ConfigError
+from dlc_deploy.errors import ConfigError, SnapshotError
 
 
 def build_optimizer(model: nn.Module, optimizer_config: Mapping[str, Any]) -> torch.optim.Optimizer:
@@ -38,3 +38,20 @@ def build_optimizer(model: nn.Module, optimizer_config: Mapping[str, Any]) -> to
         raise ConfigError(f"optimizer {name}: {error}. Check runner.optimizer.params.") from None
     assert isinstance(built, torch.optim.Optimizer)
     return built
+
+
+def load_optimizer_state(
+    optimizer: torch.optim.Optimizer, state: dict[str, Any], source: str
+) -> None:
+    """Go on with moments and learning rates of ``state``; ``source`` names it in the error.
+
+    Raises:
+        SnapshotError: the state of another optimizer, or of another model.
+    """
+    try:
+        optimizer.load_state_dict(state)
+    except (ValueError, KeyError) as error:
+        raise SnapshotError(
+            f"{source}: the state of its optimizer does not fit the configured one: {error}. "
+            "Configure the optimizer that the snapshot was trained with."
+        ) from None

@@ -6,13 +6,12 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, TypeVar
 
 import torch
 from torch import distributed, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
-
-from dlc_deploy.errors import ConfigError
 
 Value = TypeVar("Value")
 
@@ -84,21 +83,6 @@ def process_group(device: str, gpus: Sequence[int] | None = None) -> Iterator[st
         distributed.destroy_process_group()
 
 
-def device_of(device: str, gpus: Sequence[int] | None) -> str:
-    """``device``, or the GPU that ``gpus`` names; with several of them the first.
-
-    Raises:
-        ConfigError: GPUs for another kind of device.
-    """
-    if not gpus:
-        return device
-    if torch.device(device).type != "cuda":
-        raise ConfigError(
-            f"gpus: expected none with device {device}, got {list(gpus)}. Set device to cuda."
-        )
-    return f"cuda:{gpus[0]}"
-
-
 def replicate(model: nn.Module, gpus: Sequence[int] | None) -> nn.Module:
     """``model`` as it is called in training: on several GPUs or in several processes.
 
@@ -118,3 +102,9 @@ def share_buffers(model: nn.Module) -> None:
     if Processes.current().count > 1:
         for buffer in model.buffers():
             distributed.broadcast(buffer, src=0)
+
+
+def interleaved(parts: Sequence[Sequence[Any]]) -> list[Any]:
+    """The elements in the order of the dataset, of which each process had every n-th."""
+    rounds = zip_longest(*parts, fillvalue=None)
+    return [one for round_ in rounds for one in round_ if one is not None]

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from ..models import PoseModel
 from ..models.model import Outputs
 from ..snapshots import load_weights
-from .base import Losses, StepMode, TrainingRunner, to_device
+from .base import Losses, StepMode, TrainingRunner
+from .devices import to_device
 from .logger import ImageLoggerMixin
 
 Floats = NDArray[np.float32]

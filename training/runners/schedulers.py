@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ from torch.optim import lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
 
 from dlc_deploy.errors import ConfigError
+
+_log = logging.getLogger(__name__)
 
 
 class LRListScheduler(LRScheduler):
@@ -104,6 +107,18 @@ def load_scheduler_state(scheduler: LRScheduler, state: Mapping[str, Any]) -> No
     scheduler.load_state_dict(dict(state))
     for group, rate in zip(groups, scheduler.get_last_lr(), strict=True):
         group["lr"] = rate
+
+
+def continue_scheduler(scheduler: LRScheduler, state: Mapping[str, Any] | None, epoch: int) -> None:
+    """Go on after ``epoch`` with the ``state`` of a snapshot where there is one that fits, else
+    with the configured schedule from that epoch on, as DeepLabCut does."""
+    if state is not None:
+        try:
+            load_scheduler_state(scheduler, state)
+            return
+        except ConfigError as error:
+            _log.warning("The schedule of the snapshot is not continued: %s", error)
+    scheduler.last_epoch = epoch
 
 
 def _scheduler_class(name: object) -> type[Any]:
