@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from dlc_deploy.choices import ExportFormat, Precision
+from dlc_deploy.registration import add_register_argument, register_models
 
 if TYPE_CHECKING:
     from dlc_deploy.bundle import Bundle
@@ -53,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-o", "--output", type=Path, help="default: the snapshot's name, here")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing bundle")
+    add_register_argument(parser)
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
@@ -72,6 +74,8 @@ def run(arguments: argparse.Namespace) -> int:
             "Install it: pip install 'dlc-deploy[export,cpu]'."
         ) from error
 
+    for source in arguments.register:
+        register_models(source)
     console = Console(stderr=True)
     with console.status("starting") as status:
         bundle = export(

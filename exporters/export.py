@@ -155,7 +155,8 @@ def _record_golden(
         models = {POSE: source, CONDITIONS: source.conditions}
         for name, model in models.items():
             if model is not None and references[name].calls:
-                check_names(model.config, model.snapshot, references[name].calls[0].outputs)
+                outputs = references[name].calls[0].outputs
+                check_names(model.config, model.snapshot, outputs, model.individuals)
     return max(golden, key=_worth)
 
 

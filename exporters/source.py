@@ -41,7 +41,7 @@ class PoseSource:
     @property
     def individuals(self) -> int:
         """Animals that a bottom-up model looks for."""
-        return individuals_of(self.config)
+        return individuals_of(self.model)
 
     @property
     def keypoints(self) -> int:

@@ -165,7 +165,7 @@ class _PoseParts:
             )
         if config.method == "bu":
             entry = frame_entry(config, model).model_copy(update={"identity": identity})
-            entries = Entries(entry, individuals_of(config))
+            entries = Entries(entry, individuals_of(model))
         else:
             entries = Entries(crop_entry(config), individuals)
         origin = origin_of(snapshot, None)

@@ -74,7 +74,7 @@ def load_estimator(
     model = load_pose_model(snapshots.pose, config, load_snapshot(snapshots.pose).model)
     graphs: dict[str, PoseGraph | DetectorGraph] = {}
     if config.method == "bu":
-        entries = Entries(frame_entry(config, model), individuals_of(config))
+        entries = Entries(frame_entry(config, model), individuals_of(model))
     else:
         entries = Entries(crop_entry(config), len(config.metadata.individuals))
     if config.method == "td":
@@ -125,7 +125,7 @@ def _with_conditions(
     model = load_pose_model(snapshot, found, load_snapshot(snapshot).model)
     entry = frame_entry(found, model, name=CONDITIONS)
     conditions = ConditionsModel(
-        net_type=found.net_type, max_individuals=individuals_of(found), pose=entry
+        net_type=found.net_type, max_individuals=individuals_of(model), pose=entry
     )
     graph = PoseGraph(model, entry.normalization)
     return Entries(entries.pose, entries.individuals, conditions=conditions), graph

@@ -47,17 +47,24 @@ def check_heads(config: PoseConfig, snapshot: Path) -> None:
         _check_animals(config, snapshot)
 
 
-def check_names(config: PoseConfig, snapshot: Path, outputs: Arrays) -> None:
+def check_names(config: PoseConfig, snapshot: Path, outputs: Arrays, individuals: int) -> None:
     """Results must not get names of something else.
 
     Args:
         config: of the model.
         snapshot: for the message.
         outputs: what its graph gave.
+        individuals: poses that its predictor promises.
 
     Raises:
-        ConfigError: the network finds another number of things than the configuration names.
+        ConfigError: the network finds another number of things than the configuration names, or
+            than its predictor promises.
     """
+    if "poses" in outputs and outputs["poses"].shape[1] != individuals:
+        raise ConfigError(
+            f"{snapshot}: expected {individuals} poses of an image, as many as num_animals of the "
+            f"predictor says, got {outputs['poses'].shape[1]}. Correct one of them."
+        )
     keys = {
         "poses": ("bodyparts", 2),
         "peaks": ("bodyparts", 1),
@@ -86,12 +93,8 @@ def _check_animals(config: PoseConfig, snapshot: Path) -> None:
             f"{snapshot}: expected num_animals of the predictor of the head {BODYPARTS} to be a "
             f"whole number from 1 on, got {animals!r}. {_AGAIN}"
         )
-    if "num_animals" not in predictor and len(individuals) > 1:
-        raise ConfigError(
-            f"{snapshot}: expected a model of several animals, but this bottom-up model finds 1 "
-            f"individual, got the individuals {', '.join(individuals)}. {_AGAIN}"
-        )
-    if IDENTITY in config.model.heads and animals != len(individuals):
+    told = "num_animals" in predictor
+    if IDENTITY in config.model.heads and told and animals != len(individuals):
         raise ConfigError(
             f"{snapshot}: expected num_animals of a model that tells individuals apart to be the "
             f"number of its individuals, {len(individuals)}, got {animals}. {_AGAIN}"

@@ -40,6 +40,7 @@ def load_pose_model(snapshot: Path, config: PoseConfig, state: State) -> PoseMod
             f"{snapshot}: expected an IdentityPredictor in the head {IDENTITY}, got "
             f"{type(model.predictor(IDENTITY)).__name__}. Check the configuration."
         )
+    _check_animals(snapshot, config, model)
     load_weights(model, state, str(snapshot))
     return model.eval()
 
@@ -61,6 +62,19 @@ def load_detector(snapshot: Path, config: PoseConfig, state: State) -> BaseDetec
     return built.eval()
 
 
-def individuals_of(config: PoseConfig) -> int:
+def individuals_of(model: PoseModel) -> int:
     """Animals that a bottom-up model looks for."""
-    return int(config.model.heads[BODYPARTS]["predictor"].get("num_animals", 1))
+    return model.predictor(BODYPARTS).num_animals
+
+
+def _check_animals(snapshot: Path, config: PoseConfig, model: PoseModel) -> None:
+    """A model whose predictor says nothing of animals finds one."""
+    individuals = config.metadata.individuals
+    told = "num_animals" in config.model.heads[BODYPARTS]["predictor"]
+    if config.method == "bu" and not told and individuals_of(model) < len(individuals):
+        raise ConfigError(
+            f"{snapshot}: expected a model of several animals, but this bottom-up model finds "
+            f"{individuals_of(model)} individual, got the individuals {', '.join(individuals)}. "
+            "Give the configuration the model was trained with: --config; a predictor of your own "
+            "says how many it finds (num_animals)."
+        )
