@@ -106,6 +106,13 @@ def test_animals_without_a_visible_keypoint_are_left_out(tmp_path):
         assert found["individual_ids"].tolist() == [0, -1]
 
 
+def test_an_animal_in_the_corner_of_the_image_is_labelled_for_detectors_only(tmp_path):
+    image = labeled(tmp_path, [[0, 0, 2], [0, 0, 2]], MOUSE, boxes=[[0, 0, 9, 9], [6, 8, 18, 26]])
+    bottom_up, detector = (only(image, task) for task in (Task.BOTTOM_UP, Task.DETECT))
+    assert bottom_up["annotations"]["individual_ids"].tolist() == [0, -1]
+    assert detector["annotations"]["individual_ids"].tolist() == [1, 0]
+
+
 def test_animals_without_a_box_count_only_where_no_box_is_needed(tmp_path):
     image = labeled(tmp_path, MOUSE, OTHER, boxes=[[5, 5, 0, 9], [36, 16, 18, 12]])
     bottom_up, detector = (only(image, task) for task in (Task.BOTTOM_UP, Task.DETECT))
@@ -126,9 +133,11 @@ def test_an_image_without_animals_is_an_item_of_whole_images_only(tmp_path):
     assert len(crops) == 0
 
 
-def test_boxes_are_clipped_to_the_image(tmp_path):
-    found = only(labeled(tmp_path, MOUSE, boxes=[[-6, 40, 20, 20]]))["annotations"]
+def test_boxes_are_clipped_to_the_image_before_and_after_the_transform(tmp_path):
+    image = labeled(tmp_path, MOUSE, boxes=[[-6, 40, 20, 20]])
+    found = only(image)["annotations"]
     assert found["boxes"][0].tolist() == [0, 40, 14, 8] and found["area"][0] == 14 * 8
+    assert only(image, transform=moved(5))["annotations"]["boxes"][0].tolist() == [5, 40, 14, 8]
 
 
 def test_keypoints_outside_of_the_image_are_hidden_and_stay_where_they_are(tmp_path):
