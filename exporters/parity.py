@@ -16,15 +16,14 @@ from dlc_deploy.engine import Arrays, Engine
 from dlc_deploy.errors import VerificationError
 from dlc_deploy.grouping import Edge, Grouping, PafGrouping
 from dlc_deploy.preprocessing import Value
+from dlc_deploy.runtime.replay import MAX_SCORE_ERROR, MIN_SCORE, TOLERANCE_PX, largest
 
 from .reference import Call
 
-MIN_SCORE = 0.05
-MAX_SCORE_ERROR = 1e-3
 # As exact as scores; and they are rounded to three decimals, which can move them by one step more.
 MAX_AFFINITY_ERROR = MAX_SCORE_ERROR + 1.001e-3
 CHANGED_PEAK_PIXELS = 1.0
-DEFAULT_TOLERANCE = {"fp32": 0.01}
+DEFAULT_TOLERANCE = {"fp32": TOLERANCE_PX}
 
 Pair = tuple[Arrays, Arrays]
 """Outputs of the reference and of an engine for the same inputs."""
@@ -177,7 +176,7 @@ def _summary(
         px_p99=float(p99),
         px_max=float(px.max()),
         changed_peaks=float((px > CHANGED_PEAK_PIXELS).mean()),
-        score_max=_largest(score - other_score),
+        score_max=largest(score - other_score),
         spread=float(xy.std(axis=0).max()),
     )
 
@@ -222,7 +221,7 @@ def _identity_error(pairs: Sequence[Pair]) -> float:
     for wanted, got in pairs:
         if "identity" in wanted:
             sure = wanted["peaks" if "peaks" in wanted else "poses"][..., 2] >= MIN_SCORE
-            worst = max(worst, _largest(wanted["identity"][sure] - got["identity"][sure]))
+            worst = max(worst, largest(wanted["identity"][sure] - got["identity"][sure]))
     return worst
 
 
@@ -233,13 +232,8 @@ def _affinity_error(pairs: Sequence[Pair], edges: Sequence[Edge]) -> float:
         sure = wanted["peaks"][..., 2] >= MIN_SCORE
         first, second = (sure[:, [edge[side] for edge in edges]] for side in range(2))
         both = first[..., :, None] & second[..., None, :]
-        worst = max(worst, _largest(wanted["affinities"][both] - got["affinities"][both]))
+        worst = max(worst, largest(wanted["affinities"][both] - got["affinities"][both]))
     return worst
-
-
-def _largest(differences: NDArray[np.float32]) -> float:
-    """NaN would pass every comparison with a tolerance."""
-    return float(np.nan_to_num(np.abs(differences), nan=np.inf).max(initial=0.0))
 
 
 def _joined(parts: Sequence[Arrays]) -> Arrays:

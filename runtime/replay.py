@@ -110,7 +110,7 @@ def _compare(expected: Poses, got: Poses) -> Replay:
     present, sure = np.isfinite(wanted), wanted >= MIN_SCORE
     invented = ~present & (score >= MIN_SCORE)
     chosen = sure if sure.any() else present
-    score_max = max(_largest(wanted[chosen] - score[chosen]), _identity_error(expected, got))
+    score_max = max(largest(wanted[chosen] - score[chosen]), _identity_error(expected, got))
     return Replay(
         points=int(chosen.sum()),
         px_max=_farthest(wanted_xy[chosen], xy[chosen]),
@@ -130,10 +130,11 @@ def _identity_error(expected: Poses, got: Poses) -> float:
     if expected.identity is None or got.identity is None:
         return 0.0
     there = expected.score >= MIN_SCORE
-    return _largest(expected.identity[there] - got.identity[there])
+    return largest(expected.identity[there] - got.identity[there])
 
 
-def _largest(differences: NDArray[np.float32]) -> float:
+def largest(differences: NDArray[np.float32]) -> float:
+    """The largest of them; infinite where one is NaN, which would pass every tolerance."""
     return float(np.nan_to_num(np.abs(differences), nan=np.inf).max(initial=0.0))
 
 
