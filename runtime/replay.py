@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dlc_deploy.bundle import Golden
+from dlc_deploy.bundle import PARITY, Bundle, Golden
 from dlc_deploy.errors import BundleError, VerificationError
 from dlc_deploy.poses import Boxes, Poses
 
@@ -32,6 +33,7 @@ class Replay:
         boxes_px_max: largest distance of a box's corner; None for a model without a detector.
         conditions_px_max: largest distance of a pose that was refined; None for a bundle without a
             model that finds them.
+        tolerance_px: how large any of these distances may be.
     """
 
     points: int
@@ -39,12 +41,19 @@ class Replay:
     score_max: float
     boxes_px_max: float | None = None
     conditions_px_max: float | None = None
+    tolerance_px: float = TOLERANCE_PX
 
     @property
     def passed(self) -> bool:
         """Whether something was compared and all of it agrees."""
         worst = max(self.px_max, self.boxes_px_max or 0.0, self.conditions_px_max or 0.0)
-        return self.points > 0 and worst <= TOLERANCE_PX and self.score_max <= MAX_SCORE_ERROR
+        return self.points > 0 and worst <= self.tolerance_px and self.score_max <= MAX_SCORE_ERROR
+
+    def __str__(self) -> str:
+        px = {"boxes": self.boxes_px_max, "conditions": self.conditions_px_max}
+        parts = [f"{self.points} keypoints at most {self.px_max:.3g} px apart"]
+        parts += [f"{name} at most {v:.3g} px" for name, v in px.items() if v is not None]
+        return ", ".join([*parts, f"scores at most {self.score_max:.2g}"])
 
     def require(self) -> None:
         """Raise where :attr:`passed` is false.
@@ -61,12 +70,14 @@ class Replay:
         if not self.passed:
             raise VerificationError(
                 f"The golden frame does not replay on this machine: expected at most "
-                f"{TOLERANCE_PX} px and {MAX_SCORE_ERROR} in score, got {self}. "
-                "Export the snapshot again, or compare engines with dlc-deploy doctor."
+                f"{self.tolerance_px} px and {MAX_SCORE_ERROR} in score, got {self}. "
+                "Try another --device, or export the snapshot again, on this machine."
             )
 
 
-def replay_golden(estimator: Estimator, golden: Golden) -> Replay:
+def replay_golden(
+    estimator: Estimator, golden: Golden, tolerance_px: float = TOLERANCE_PX
+) -> Replay:
     """Run the golden frame.
 
     In a top-down model the crops are cut from the expected boxes or conditions: one that differs in
@@ -75,8 +86,30 @@ def replay_golden(estimator: Estimator, golden: Golden) -> Replay:
     Raises:
         BundleError: the golden poses are not of this model, or not of these frames.
     """
-    expected = golden.poses
     _check_shape(estimator, golden)
+    return replace(_replayed(estimator, golden), tolerance_px=tolerance_px)
+
+
+def tolerance_of(bundle: Bundle) -> float:
+    """Pixels that the export of a bundle accepted; at least those of the contract, since another
+    machine rounds otherwise.
+
+    Raises:
+        BundleError: the parity report is damaged.
+    """
+    path = bundle.path / PARITY
+    try:
+        accepted = json.loads(path.read_text(encoding="utf-8")).get("tolerance_px", TOLERANCE_PX)
+        return max(TOLERANCE_PX, float(accepted))
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise BundleError(
+            f"{path}: expected a parity report with its tolerance_px, got: {error}. "
+            "Copy the bundle again, or export the snapshot again."
+        ) from None
+
+
+def _replayed(estimator: Estimator, golden: Golden) -> Replay:
+    expected = golden.poses
     pipeline = estimator.pipeline
     if isinstance(pipeline, TopDown) and expected.boxes is not None:
         detected = pipeline.detect(pipeline.prepare(golden.frames))

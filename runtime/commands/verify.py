@@ -26,7 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the verb."""
     from dlc_deploy.bundle import Bundle
     from dlc_deploy.runtime.estimator import load
-    from dlc_deploy.runtime.replay import replay_golden
+    from dlc_deploy.runtime.replay import replay_golden, tolerance_of
 
     bundle = Bundle.open(arguments.bundle)
     damaged = bundle.damaged_files()
@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
             "Copy the bundle again, or export the snapshot again."
         )
     with load(bundle, device=arguments.device, engine=arguments.engine) as estimator:
-        result = replay_golden(estimator, bundle.golden())
+        result = replay_golden(estimator, bundle.golden(), tolerance_of(bundle))
         engine = estimator.pipeline.engines["pose"].description
     if arguments.json:
         facts = {"bundle": bundle.manifest.fingerprint, "engine": engine, "passed": result.passed}

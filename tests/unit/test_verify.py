@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
 
-from dlc_deploy.bundle import GOLDEN, Bundle, Golden
+from dlc_deploy.bundle import GOLDEN, PARITY, Bundle, Golden
 from dlc_deploy.command import main
 from dlc_deploy.poses import Boxes, Poses
 from tests.tiny_bundle import seal, write_bundle
@@ -71,9 +72,24 @@ def test_an_altered_file_is_named(bundle, verify, name):
 def test_other_golden_poses_do_not_pass(bundle, verify, pixels):
     change_golden(bundle, moved(pixels))
     status, out, err = verify(bundle)
-    assert (status, out) == (3, "") and "does not replay on this machine" in err
+    assert (status, out) == (3, "")
+    assert "does not replay on this machine: expected at most 0.01 px and 0.001 in score" in err
+    assert re.search(r"got \d keypoints at most (\S+) px apart, .*scores at most \S+\. Try an", err)
     status, out, _ = verify(bundle, "--json")
     assert status == 3 and json.loads(out)["passed"] is False
+
+
+def test_what_the_export_accepted_passes(bundle, verify):
+    change_golden(bundle, moved(0.02))
+    report = json.loads((bundle / PARITY).read_text())
+    for tolerance, expected in ((0.05, 0), (0.015, 3), (0.0, 3)):
+        (bundle / PARITY).write_text(json.dumps(report | {"tolerance_px": tolerance}))
+        seal(bundle)
+        status, out, _ = verify(bundle, "--json")
+        assert (status, json.loads(out)["tolerance_px"]) == (expected, max(tolerance, 0.01))
+    (bundle / PARITY).write_text("[]")
+    status, _, err = verify(seal(bundle))
+    assert status == 2 and "parity.json: expected a parity report with its tolerance_px" in err
 
 
 def test_rounding_passes(bundle, verify):
@@ -95,7 +111,7 @@ def test_other_golden_boxes_do_not_pass(tmp_path, verify):
 
     change_golden(bundle, change)
     status, _, err = verify(bundle)
-    assert status == 3 and "boxes_px_max=0.09999" in err
+    assert status == 3 and "boxes at most 0.1 px" in err
 
 
 def test_golden_poses_of_nobody_prove_nothing(bundle, verify):
