@@ -50,10 +50,12 @@ class SmallConditionalBackbone(SmallBackbone):
         return super().forward(x + 0.01 * away)
 
 
-def heatmap_head(keypoints: int = len(BODYPARTS)) -> dict[str, Any]:
-    def deconv(out: int) -> dict[str, Any]:
-        return {"channels": [CHANNELS, out], "kernel_size": [3], "strides": [2]}
+def deconv(out: int) -> dict[str, Any]:
+    """One transposed convolution that doubles the size."""
+    return {"channels": [CHANNELS, out], "kernel_size": [3], "strides": [2]}
 
+
+def heatmap_head(keypoints: int = len(BODYPARTS)) -> dict[str, Any]:
     return {
         "type": "HeatmapHead",
         "predictor": {
@@ -112,10 +114,6 @@ def config(*, top_down: bool = False, individuals: int = 1) -> dict[str, Any]:
 def several(content: dict[str, Any], *, unique: bool = False, identity: bool = False) -> None:
     """Make ``content`` a bottom-up project of two mice, whose keypoints part affinity fields link;
     with one unique bodypart, and with an identity head, if asked for."""
-
-    def deconv(out: int) -> dict[str, Any]:
-        return {"channels": [CHANNELS, out], "kernel_size": [3], "strides": [2]}
-
     edges = [[0, 1], [0, 2], [1, 2]]
     heads = content["model"]["heads"]
     heads["bodypart"] |= {

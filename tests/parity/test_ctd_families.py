@@ -11,12 +11,10 @@ from tests.reference import REFERENCE, needs_reference
 torch = pytest.importorskip("torch")
 
 from dlc_deploy.config import PoseConfig  # noqa: E402
-from dlc_deploy.exporters.onnx import InputSize, write_onnx  # noqa: E402
 from dlc_deploy.manifest import Manifest, Origin  # noqa: E402
 from dlc_deploy.manifest import PoseGraph as PoseEntry  # noqa: E402
 from dlc_deploy.poses import Poses  # noqa: E402
 from dlc_deploy.preprocessing import ConditionPreprocessing  # noqa: E402
-from dlc_deploy.runtime.engines import open_engine  # noqa: E402
 from dlc_deploy.runtime.pipelines import ConditionalTopDown  # noqa: E402
 from dlc_deploy.training.inference.graphs import PoseGraph  # noqa: E402
 from dlc_deploy.training.inference.torch_engine import TorchEngine  # noqa: E402
@@ -159,17 +157,3 @@ def test_images_and_conditions_become_deeplabcuts_poses(family):
     config, model, arrays = family
     graph = PoseGraph(model, config.data.inference.normalization())
     assert_deeplabcuts(refined(config, TorchEngine(graph)), arrays)
-
-
-@pytest.mark.slow
-def test_the_exported_graph_gives_deeplabcuts_poses(family, tmp_path):
-    pytest.importorskip("onnxruntime")
-    config, model, arrays = family
-    graph = PoseGraph(model, config.data.inference.normalization())
-    path = tmp_path / "pose.onnx"
-    write_onnx(
-        graph, path, size=InputSize((256, 256), fixed=True), outputs=("poses",), conditions=4
-    )
-    engine = open_engine(path)
-    assert_deeplabcuts(refined(config, engine), arrays)
-    engine.close()
