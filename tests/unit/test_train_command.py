@@ -64,7 +64,7 @@ def calls(monkeypatch):
 @pytest.fixture
 def machine(monkeypatch):
     """A machine that has every device and precision."""
-    monkeypatch.setattr(module, "require_device", lambda device: None)
+    monkeypatch.setattr(module, "check_device", lambda device: None)
     monkeypatch.setattr(module, "check_precision", lambda precision, device: None)
 
 
@@ -97,16 +97,18 @@ def trained(folder, *epochs, detector=False, best=None):
         (folder / f"{prefix}-{'best-' if epoch == best else ''}{epoch:03}.pt").touch()
 
 
-def test_a_project_is_trained_from_nothing(project, capsys):
+def test_a_project_is_trained_from_nothing(project, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
     assert train(project, *QUICK, "--epochs", 2, "--set", "runner.eval_interval=2") == 0
     captured = capsys.readouterr()
     assert "made shuffle 1 of project: small, 4 images to train on, 2 to test" in captured.err
     folder = folder_of(project)
     snapshot = folder / "snapshot-best-002.pt"
     assert snapshot.is_file()
-    header, row, where, after = captured.out.splitlines()
-    assert header.split()[:4] == ["snapshot", "train", "loss", "test"] and "rmse" in header
-    assert row.split()[0] == snapshot.name and float(row.split()[1]) > 0
+    *table, where, after = captured.out.splitlines()
+    header, row = (line.strip("┃│").split("┃│"[number]) for number, line in enumerate(table[1:4:2]))
+    assert [name.strip() for name in header[:3]] == ["snapshot", "train loss", "test loss"]
+    assert row[0].strip() == snapshot.name and 0 < float(row[1]) < 1
     assert where == f"snapshots in {folder}"
     assert shlex.split(after) == ["next:", "dlc-export", str(snapshot), "-o", "dots-small"]
 

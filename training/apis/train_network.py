@@ -20,8 +20,7 @@ from ..config import write_config
 from ..config.changes import changed_config
 from ..data.base import Loader
 from ..data.dlcloader import DLCLoader
-from ..inference.torch_engine import require_device
-from ..runners.parallel import device_of
+from ..runners.devices import check_device, device_of
 from ..runners.precision import check_precision
 from ..task import Task
 from ..whole_files import whole_file
@@ -193,7 +192,8 @@ def check_run(config: Mapping[str, Any], options: RunOptions, source: str) -> No
         source: names the configuration in errors.
 
     Raises:
-        ConfigError: the configuration asks for what is not offered, or contradicts ``options``.
+        ConfigError: the configuration asks for what is not offered, or contradicts ``options``, or
+            the device is none.
         UnavailableError: a device that is not on this machine, or a precision it does not have.
         SnapshotError: a snapshot that is not there.
     """
@@ -211,7 +211,7 @@ def check_run(config: Mapping[str, Any], options: RunOptions, source: str) -> No
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     for one in [device, *(f"cuda:{number}" for number in gpus if device != "cpu")]:
-        require_device(one)
+        check_device(one)
     check_precision(options.precision, torch.device(device_of(device, gpus)))
 
 

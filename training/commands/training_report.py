@@ -51,10 +51,10 @@ class Report:
         """A row a snapshot."""
         names = list(dict.fromkeys(name for *_, figures in self.rows for name in figures))
         longest = max(len(path.name) for _, path, *_ in self.rows)
-        snapshot = Column("snapshot", no_wrap=True, min_width=longest)
-        table = Table(snapshot, *names, box=None, pad_edge=False)
+        figures_of = [Column(name, justify="right") for name in names]
+        table = Table(Column("snapshot", no_wrap=True, min_width=longest), *figures_of)
         for _, path, _, figures in self.rows:
-            cells = (f"{figures[name]:.5g}" if name in figures else "" for name in names)
+            cells = (_shown(name, figures[name]) if name in figures else "-" for name in names)
             table.add_row(path.name, *cells)
         return table
 
@@ -85,6 +85,10 @@ class Report:
 def _bundle_name(loader: Loader) -> str:
     task = loader.folders.task if isinstance(loader, DLCLoader) else loader.project_root.name
     return f"{task}-{loader.model_cfg['net_type']}"
+
+
+def _shown(name: str, value: float) -> str:
+    return f"{value:.5f}" if name in _LOSSES.values() else f"{value:.2f}"
 
 
 def _statistics(path: Path) -> dict[int, dict[str, float]]:
