@@ -43,8 +43,6 @@ class SmallBackbone(BaseBackbone):
 class SmallConditionalBackbone(SmallBackbone):
     """The same, which also sees how far each keypoint of a given pose is from the middle."""
 
-    conditional = True
-
     def forward(self, x: torch.Tensor, cond_kpts: torch.Tensor) -> torch.Tensor:
         away = (cond_kpts[..., :2].mean((1, 2)) - 32).view(-1, 1, 2, 1).mean(2, keepdim=True)
         return super().forward(x + 0.01 * away)

@@ -184,7 +184,7 @@ def prenet(**options):
 def test_the_pose_given_changes_what_a_conditional_backbone_sees():
     torch.manual_seed(0)
     backbone = prenet().eval()
-    assert backbone.conditional and backbone.stride == 32
+    assert backbone.stride == 32
     assert backbone.cond_enc.img_size == (64, 64)
     torch.nn.init.normal_(backbone.cond_preNet[0].weight)
     images = torch.rand(1, 3, 64, 64)

@@ -19,10 +19,7 @@ class BaseBackbone(ABC, nn.Module):
         stride: input pixels per feature cell.
         freeze_bn_weights: do not train weight and bias of batch norms.
         freeze_bn_stats: do not update running mean and variance of batch norms.
-        conditional: ``forward`` also takes ``cond_kpts`` float32 [N, 1, K, 3], poses to refine.
     """
-
-    conditional: bool = False
 
     def __init__(
         self, stride: int | float, freeze_bn_weights: bool = True, freeze_bn_stats: bool = True
@@ -34,7 +31,11 @@ class BaseBackbone(ABC, nn.Module):
 
     @abstractmethod
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Features [N, C, H / stride, W / stride] of normalised images [N, 3, H, W]."""
+        """Features [N, C, H / stride, W / stride] of normalised images [N, 3, H, W].
+
+        Backbones of conditional top-down models also take ``cond_kpts`` float32 [N, 1, K, 3], the
+        poses to refine.
+        """
 
     def train(self, mode: bool = True) -> Self:
         """Switch to training, but keep frozen batch norms as they are."""

@@ -27,8 +27,6 @@ class CondPreNet(BaseBackbone):
         options: those of :class:`BaseBackbone`.
     """
 
-    conditional = True
-
     def __init__(
         self,
         kpt_encoder: Mapping[str, Any] | BaseKeypointEncoder,

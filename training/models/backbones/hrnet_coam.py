@@ -36,8 +36,6 @@ class HRNetCoAM(HRNet):
         options: those of :class:`HRNet`.
     """
 
-    conditional = True
-
     def __init__(
         self,
         kpt_encoder: Mapping[str, Any] | BaseKeypointEncoder,
