@@ -428,16 +428,29 @@ def test_a_conditional_model_without_conditions_is_refused(tmp_path):
         predict(Moved(loader), loader, "test")
 
 
+def drawn_pixels(evaluation, path):
+    """Where the picture of an image differs from it."""
+    drawn = cv2.imread(str(evaluation.pictures / f"Test-clip-{path.name}")).astype(int)
+    return (np.abs(drawn - cv2.imread(str(path)).astype(int)) > 20).any(axis=-1)
+
+
 def test_pictures_show_labels_confident_and_unsure_predictions_and_boxes(tmp_path, monkeypatch):
     config, loader = project(tmp_path / "p", top_down=True, size=(240, 320))
     with_snapshots(loader, ["snapshot-detector-010.pt"])
     use(monkeypatch, Moved(loader), Boxes())
-    (evaluation,) = evaluate_network(config, plotting=True, show_errors=False)
-    assert len(list(evaluation.pictures.iterdir())) == 6
     path = Path(loader.image_filenames("test")[0])
-    drawn = cv2.imread(str(evaluation.pictures / f"Test-clip-{path.name}")).astype(int)
-    changed = (np.abs(drawn - cv2.imread(str(path)).astype(int)) > 20).any(axis=-1)
-    labels = loader.ground_truth_keypoints("test")[str(path)][0]
-    for x, y, _ in labels:
-        assert changed[round(y), round(x)] and changed[round(y + 4), round(x + 3)]
-    assert changed[20, 10:18].all() and not changed[20, 19:25].any()  # dashed: a score of 0.3
+
+    def picture_with(cutoff):
+        (evaluation,) = evaluate_network(config, plotting=True, pcutoff=cutoff, show_errors=False)
+        assert len(list(evaluation.pictures.iterdir())) == 6
+        return drawn_pixels(evaluation, path)
+
+    dots, crosses = picture_with(0.5), picture_with(0.95)
+    for x, y in loader.ground_truth_keypoints("test")[str(path)][0, :, :2].round().astype(int):
+        for picture in (dots, crosses):
+            assert picture[y, x - 7] and picture[y - 7, x] and not picture[y - 7, x - 7]
+            assert picture[y + 6, x + 5]
+        # Below the place that was found, 3 px right and 4 px down of the label.
+        assert dots[y + 7, x + 3] and not crosses[y + 7, x + 3]
+    for picture in (dots, crosses):  # the box is dashed: its score is 0.3
+        assert picture[20, 10:18].all() and not picture[20, 19:25].any()
