@@ -51,7 +51,7 @@ class Report:
         """A row a snapshot."""
         names = list(dict.fromkeys(name for *_, figures in self.rows for name in figures))
         longest = max(len(path.name) for _, path, *_ in self.rows)
-        figures_of = [Column(name, justify="right") for name in names]
+        figures_of = [Column(name, justify="right", overflow="fold") for name in names]
         table = Table(Column("snapshot", no_wrap=True, min_width=longest), *figures_of)
         for _, path, _, figures in self.rows:
             cells = (_shown(name, figures[name]) if name in figures else "-" for name in names)
