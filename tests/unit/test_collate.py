@@ -149,8 +149,14 @@ def test_a_piece_reaches_over_the_edge_by_the_shift_at_most(item):
     np.testing.assert_array_equal(piece["image"][:, 5:, 5:], item["image"][:, :-5, :-5])
     expected = np.add(POSE, [5, 5, 0])
     np.testing.assert_array_equal(piece["annotations"]["keypoints"][0], expected)
-    still = resize_and_crop(item, (48, 64), 2048, 0, Fixed(0.0))
+    still = resize_and_crop(item, (48, 64), 2048, 0, np.random.default_rng(0))
     assert torch.equal(still["image"], item["image"])
+
+
+def test_at_most_half_of_a_piece_lies_over_the_edge(item):
+    rng = Fixed(0.5)
+    resize_and_crop(item, (24, 16), 2048, 100, rng)
+    assert rng.ranges == [(-8, 24), (-12, 12)]
 
 
 def test_a_piece_of_a_piece_still_says_where_it_comes_from(item):
