@@ -97,14 +97,25 @@ def test_a_configuration_may_be_changed_for_the_loader_alone(loader):
 
 def test_a_section_that_is_not_there_changes_nothing(loader):
     before = loader.model_config_path.read_text()
-    with pytest.raises(ConfigError, match=r"a section train_setings"):
+    with pytest.raises(ConfigError, match="expected train_setings to be a section"):
         loader.update_model_cfg({"device": "cpu", "train_setings.epochs": 7})
     assert loader.model_config_path.read_text() == before
     assert loader.model_cfg["device"] == "auto"
 
 
+def test_images_are_normalised_unless_the_configuration_says_otherwise(loader):
+    content = yaml.safe_load(loader.model_config_path.read_text())
+    del content["data"]["train"]["normalize_images"]
+    content["data"]["inference"]["normalize_images"] = False
+    loader.model_config_path.write_text(yaml.safe_dump(content))
+    data = DLCLoader(loader.folders.root).model_cfg["data"]
+    assert data["train"]["normalize_images"] is True
+    assert data["inference"]["normalize_images"] is False
+
+
 def test_a_configuration_without_a_method(loader):
-    loader.update_model_cfg({"method": "sideways"})
+    content = yaml.safe_load(loader.model_config_path.read_text())
+    loader.model_config_path.write_text(yaml.safe_dump(content | {"method": "sideways"}))
     with pytest.raises(ConfigError, match="expected one of bu, dt, td, ctd, got 'sideways'"):
         DLCLoader(loader.folders.root)
 

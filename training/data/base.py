@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from dlc_deploy.errors import ConfigError, InputError
 
 from ..config import read_config_as_dict, write_config
+from ..config.changes import changed_config
 from ..task import Task
 from ..whole_files import whole_file
 from .boxes import clipped_boxes
@@ -47,6 +47,7 @@ class Loader(ABC):
         self.image_root = Path(image_root)
         self.model_config_path = Path(model_config_path)
         self.model_cfg: dict[str, Any] = read_config_as_dict(self.model_config_path)
+        _normalize_unless_told(self.model_cfg)
         self.pose_task = _task_of(self.model_cfg, self.model_config_path)
         self._read: dict[Mode, Sequence[LabeledImage]] = {}
 
@@ -92,21 +93,11 @@ class Loader(ABC):
             save_config: write the file too.
 
         Raises:
-            ConfigError: a section that is not there; nothing is changed then.
+            ConfigError: unknown keys, or a configuration that no longer is one; nothing is changed
+                then.
             OutputError: the file could not be written.
         """
-        changed = copy.deepcopy(self.model_cfg)
-        for key, value in updates.items():
-            *sections, last = key.split(".")
-            section: Any = changed
-            for name in sections:
-                section = section.get(name) if isinstance(section, dict) else None
-            if not isinstance(section, dict):
-                raise ConfigError(
-                    f"{self.model_config_path}: expected a section {'.'.join(sections)} to set "
-                    f"{key} in, found none. Check the spelling."
-                )
-            section[last] = value
+        changed = changed_config(self.model_cfg, updates, str(self.model_config_path))
         if save_config:
             with whole_file(self.model_config_path) as partial:
                 write_config(partial, changed)
@@ -180,6 +171,15 @@ class Loader(ABC):
             task=task,
             gen_sampling=self.model_cfg.get("data", {}).get("gen_sampling"),
         )
+
+
+def _normalize_unless_told(config: dict[str, Any]) -> None:
+    """Images are normalised where the configuration does not say; exports take the same default."""
+    for section in (config, config.get("detector") or {}):
+        data = section.get("data") or {}
+        for transforms in (data.get("train"), data.get("inference")):
+            if isinstance(transforms, dict):
+                transforms.setdefault("normalize_images", True)
 
 
 def _task_of(model_cfg: dict[str, Any], path: Path) -> Task:
