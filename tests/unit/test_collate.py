@@ -169,8 +169,10 @@ def test_a_piece_of_a_piece_still_says_where_it_comes_from(item):
 
 
 def test_a_long_image_is_not_enlarged_beyond_the_limit(item):
-    piece = resize_and_crop(item, (96, 96), 64, 0, Fixed(0.0))
+    rng = Fixed(0.0)
+    piece = resize_and_crop(item, (96, 96), 64, 0, rng)
     assert piece["scales"].tolist() == [1, 1], "128 x 96 would be too long"
+    assert rng.ranges == [(-32, 0), (-48, 0)], "all of the image is on the piece"
     square = resize_and_crop(item, 96, 64, 0, Fixed(0.0))
     assert square["scales"].tolist() == [1, 1] and square["image"].shape == (3, 96, 96)
 

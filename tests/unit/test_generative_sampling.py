@@ -65,6 +65,14 @@ def test_a_miss_is_far_off_from_everything_it_could_be_taken_for():
     assert 0.4 < closest[0] < 0.75 and (closest[1:] > 0.05).all(), "others count a quarter"
 
 
+def test_a_miss_is_not_beside_another_place_it_could_be_taken_for():
+    close = np.add(POSE, [0, 6, 0])
+    poses, (_, middle, far) = drawn({"miss_prob": 1.0}, near=close[None])
+    assert middle[0] < 6 < far[0]
+    assert (distance(poses, POSE[0]) > middle[0]).all()
+    assert (distance(poses, close[0]) > middle[0]).all()
+
+
 def test_an_inversion_is_at_the_other_of_the_pair():
     poses, (_, middle, _) = drawn({"inv_prob": 1.0})
     assert (distance(poses, POSE[1]) < middle[0]).all()
