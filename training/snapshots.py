@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dlc_deploy.errors import SnapshotError
+from dlc_deploy.errors import OutputError, SnapshotError
 
 State = Mapping[str, Tensor]
 _SHOWN = 4
@@ -74,7 +74,11 @@ def load_snapshot(path: Path) -> Snapshot:
 
 
 def save_snapshot(path: Path, content: Mapping[str, Any]) -> None:
-    """Write ``content`` in DeepLabCut's layout; ``path`` never holds half a file."""
+    """Write ``content`` in DeepLabCut's layout; ``path`` never holds half a file.
+
+    Raises:
+        OutputError: it could not be written; what was at ``path`` before is still there.
+    """
     partial = path.with_name(f".{path.name}.partial")
     try:
         with partial.open("wb") as file:
@@ -82,6 +86,12 @@ def save_snapshot(path: Path, content: Mapping[str, Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
+    except (OSError, RuntimeError) as error:  # torch tells a full disk in its own way
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise OutputError(
+            f"{path}: could not be written: {reason}. Make room, or choose another folder; "
+            "earlier files are whole."
+        ) from error
     finally:
         partial.unlink(missing_ok=True)
 

@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
 
-from dlc_deploy.errors import SnapshotError  # noqa: E402
+from dlc_deploy.errors import OutputError, SnapshotError  # noqa: E402
 from dlc_deploy.training.snapshots import (  # noqa: E402
     load_snapshot,
     load_weights,
@@ -222,7 +222,7 @@ def test_a_save_that_fails_leaves_the_older_snapshot_whole(tmp_path, content, mo
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", fail)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OutputError, match="No space left"):
         save_snapshot(path, {"model": {}})
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]

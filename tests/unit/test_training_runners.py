@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import logging
 from itertools import chain
 
@@ -9,7 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from dlc_deploy.errors import ConfigError, UnavailableError  # noqa: E402
+from dlc_deploy.errors import ConfigError, OutputError, UnavailableError  # noqa: E402
 from dlc_deploy.training.apis.train import train  # noqa: E402
 from dlc_deploy.training.data.collate import join  # noqa: E402
 from dlc_deploy.training.models import PoseModel  # noqa: E402
@@ -270,6 +271,29 @@ def test_several_gpus_replicate_the_model_and_save_the_plain_one(tmp_path):
     assert (
         training_runs.weights_of(tmp_path / "snapshot-001.pt").keys() == model.state_dict().keys()
     )
+
+
+def test_a_detector_shares_gpus_only_among_processes(tmp_path):
+    with pytest.raises(ConfigError, match=r"got \[0, 1\]\. .*torchrun --nproc-per-node=2"):
+        runner_of(tmp_path, Task.DETECT, BoxOfMeans(), gpus=[0, 1])
+
+
+def test_a_full_disk_is_told_and_leaves_the_former_files(tmp_path, monkeypatch):
+    loader = training_runs.DrawnLoader(tmp_path)
+    run(loader)
+    before = {path.name: path.read_bytes() for path in loader.model_folder.iterdir()}
+    full = OSError(errno.ENOSPC, "No space left on device")
+
+    def save(content, file):
+        file.write(b"half")
+        raise full
+
+    monkeypatch.setattr(torch, "save", save)
+    with pytest.raises(OutputError, match=r"snapshot-001\.pt: could not be written: .*No space"):
+        run(loader)
+    after = {path.name: path.read_bytes() for path in loader.model_folder.iterdir()}
+    assert after.keys() == before.keys()
+    assert all(after[name] == before[name] for name in before if name.endswith(".pt"))
 
 
 def test_a_gpu_is_asked_for_losses_only_when_they_are_shown(tmp_path, monkeypatch):

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dlc_deploy.errors import OutputError
+
 from .logger import LOGGER, BaseLogger
 
 Row = dict[str, Any]
@@ -68,6 +70,8 @@ class CSVLogger(BaseLogger):
                 for step, row in self._rows:
                     writer.writerow([step, *(row.get(name, "") for name in names)])
             partial.replace(self.log_file)
+        except OSError as error:
+            raise OutputError(f"{self.log_file}: could not be written: {error}.") from error
         finally:
             partial.unlink(missing_ok=True)
 

@@ -10,9 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dlc_deploy.errors import ConfigError
+
 from ..models.detectors import BaseDetector
 from .base import Losses, StepMode, TrainingRunner
 from .devices import to_device
+from .parallel import Processes
 
 Floats = NDArray[np.float64]
 
@@ -37,17 +40,31 @@ class EvaluatedBoxes:
 
 
 class DetectorTrainingRunner(TrainingRunner[BaseDetector]):
-    """Trains object detectors; they tell no loss when they are evaluated."""
+    """Trains object detectors; they tell no loss when they are evaluated.
+
+    Args:
+        arguments: those of :class:`TrainingRunner`.
+
+    Raises:
+        ConfigError: several GPUs for one process, which cannot share out the boxes of images.
+    """
 
     LOG_FILENAME = "learning_stats_detector.csv"
 
     def __init__(self, *values: Any, **arguments: Any) -> None:
+        gpus = arguments.get("gpus") or ()
+        if len(gpus) > 1 and Processes.current().count == 1:
+            raise ConfigError(
+                f"gpus: expected one GPU for a detector, got {list(gpus)}. For several, start the "
+                f"training with torchrun --nproc-per-node={len(gpus)}."
+            )
         self._evaluated: list[EvaluatedBoxes] = []
         super().__init__(*values, **arguments)
 
     def step(self, batch: Mapping[str, Any], mode: StepMode = "train") -> Losses:
         """See :class:`TrainingRunner`."""
-        self._network.train(mode == "train")
+        if self._network.training != (mode == "train"):
+            self._network.train(mode == "train")
         images = batch["image"].to(self.device, non_blocking=True).float()
         targets = [
             to_device(target, self.device) for target in self.model.get_target(batch["annotations"])
