@@ -104,6 +104,16 @@ def test_a_coco_folder_may_have_no_test_images(tmp_path, asked, capsys):
     assert json.loads(capsys.readouterr().out)[0]["images"] == {"train": 6, "test": 6}
 
 
+def test_models_of_ones_own_are_registered_first(tmp_path, asked, capsys):
+    config = project(tmp_path / "p")
+    models = tmp_path / "my_models.py"
+    models.write_text("raise RuntimeError('executed')\n")
+    assert main(["evaluate", str(config), "--register", str(models)]) != 0
+    assert "executed" in capsys.readouterr().err and asked == []
+    models.write_text("")
+    assert main(["evaluate", str(config), "--register", str(models)]) == 0
+
+
 def test_a_terminal_sees_how_far_it_is(tmp_path, asked, capsys, monkeypatch):
     config = project(tmp_path / "p")
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)

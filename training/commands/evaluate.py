@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, get_args
 
 from dlc_deploy.choices import PlotMode
 from dlc_deploy.errors import InputError, UsageError
+from dlc_deploy.registration import add_register_argument, register_models
 
 if TYPE_CHECKING:
     from dlc_deploy.training.data.base import Loader
@@ -54,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="images through the networks at once (default: 1, as DeepLabCut)",
     )
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    add_register_argument(parser)
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
@@ -95,6 +97,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.color_by and not arguments.plot:
         raise UsageError("--color-by is for --plot, which was not given.")
+    for source in arguments.register:
+        register_models(source)
     options = EvaluationOptions(
         pcutoff=arguments.pcutoff,
         per_keypoint_evaluation=arguments.per_bodypart,
