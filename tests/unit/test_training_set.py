@@ -14,6 +14,7 @@ import yaml
 
 from dlc_deploy.errors import ConfigError, InputError, UsageError
 from dlc_deploy.training.projects import ProjectFolders, create_training_dataset
+from dlc_deploy.training.projects.annotations import read_annotations
 from dlc_deploy.training.projects.shuffles import existing_shuffles, read_documentation
 from tests.training_projects import BODYPARTS, SCORER, VIDEO, make_dlc_project, write_labels
 
@@ -153,6 +154,8 @@ def test_likelihoods_among_labels_are_left_out(project):
     table = labels_of(project)
     table[(SCORER, "nose", "likelihood")] = 1.0
     relabel(project, table)
+    read = read_annotations(_video(project, VIDEO) / f"CollectedData_{SCORER}.h5")
+    assert read.shape == (10, 6)
     create_training_dataset(project)
     merged = pd.read_hdf(ProjectFolders.read(project).collected_data)
     assert set(merged.columns.get_level_values("coords")) == {"x", "y"}
