@@ -1,25 +1,28 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
 from dlc_deploy.training.apis.train import train  # noqa: E402
+from dlc_deploy.training.data.parameters import PoseDatasetParameters  # noqa: E402
 from dlc_deploy.training.snapshots import load_snapshot  # noqa: E402
 from dlc_deploy.training.task import Task  # noqa: E402
-from tests import training_runs  # noqa: E402
+from tests import small, training_runs  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
 
-def run(loader, **options):
+def run(loader, task=Task.BOTTOM_UP, **options):
     options = {
         "transform": training_runs.noisy,
         "inference_transform": training_runs.plain,
     } | options
-    train(loader, loader.model_cfg, Task.BOTTOM_UP, from_scratch=True, **options)
+    train(loader, loader.model_cfg, task, from_scratch=True, **options)
 
 
 def table_of(loader):
@@ -67,3 +70,45 @@ def test_the_same_seed_trains_the_same_network_with_any_number_of_workers(tmp_pa
     once, again, other = weights
     assert all(torch.equal(once[key], again[key]) for key in once)
     assert not torch.equal(once["backbone.layers.0.weight"], other["backbone.layers.0.weight"])
+
+
+def test_a_conditional_model_is_trained_on_crops_with_drawn_conditions(tmp_path):
+    content = training_runs.config()
+    content["method"] = "ctd"
+    content["model"]["backbone"] = {"type": "SmallConditionalBackbone"}
+    content["data"]["gen_sampling"] = {"keypoint_sigmas": 0.1}
+    loader = training_runs.DrawnLoader(tmp_path, content)
+    parameters = dataclasses.replace(
+        loader.get_dataset_parameters(), top_down_crop_size=(32, 32), ctd_bbox_margin=5
+    )
+    loader.get_dataset_parameters = lambda: parameters
+    run(loader, Task.COND_TOP_DOWN)
+    rows = table_of(loader)
+    assert float(rows[2]["losses/train.total_loss"]) < float(rows[0]["losses/train.total_loss"])
+    # In pixels of the image: crops are of about a third of it.
+    assert 0 < float(rows[1]["metrics/test.rmse"]) < 32
+
+
+def test_unique_bodyparts_are_judged_beside_the_animals(tmp_path, monkeypatch):
+    from dlc_deploy.training import metrics
+
+    judged = []
+    monkeypatch.setattr(metrics, "compute_metrics", lambda *v, **o: judged.append((v, o)) or {})
+    content = training_runs.config(epochs=2)
+    head = small.heatmap_head(1)
+    head["target_generator"]["label_keypoint_key"] = "keypoints_unique"
+    content["model"]["heads"]["unique_bodypart"] = head
+    loader = training_runs.DrawnLoader(tmp_path, content)
+    corner = np.array([[3, 5, 2]], np.float32)
+    for mode, images in loader._labels.items():
+        loader._labels[mode] = [dataclasses.replace(image, unique=corner) for image in images]
+    parameters = PoseDatasetParameters(list(small.BODYPARTS), ["corner"], ["mouse"])
+    loader.get_dataset_parameters = lambda: parameters
+    run(loader)
+    ((_, poses), options), *_ = judged
+    assert [pose.shape for pose in poses.values()] == [(1, 3, 3)] * 2
+    found = options["unique_bodypart_poses"]
+    assert found.keys() == options["unique_bodypart_gt"].keys() == poses.keys()
+    for name, truth in options["unique_bodypart_gt"].items():
+        np.testing.assert_array_equal(truth, corner[None])
+        assert found[name].shape == (1, 1, 3)
