@@ -9,11 +9,13 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from dlc_deploy.errors import InputError, SnapshotError, UnavailableError, UsageError  # noqa: E402
+from dlc_deploy.runtime.pipelines.crops import Crops  # noqa: E402
 from dlc_deploy.training.apis.utils import (  # noqa: E402
     get_detector_inference_runner,
     get_inference_runners,
 )
 from dlc_deploy.training.data.transforms import build_transforms  # noqa: E402
+from dlc_deploy.training.inference.runners import transformed_crops  # noqa: E402
 from dlc_deploy.training.inference.torch_engine import TorchEngine  # noqa: E402
 from dlc_deploy.training.snapshots import save_snapshot  # noqa: E402
 from tests import small  # noqa: E402
@@ -208,22 +210,37 @@ def test_a_transform_takes_the_place_of_the_configured_one(tmp_path):
         assert np.abs(ours["bodyparts"] - other).max() > 1
 
 
-def test_a_transform_of_a_top_down_model_is_given_crops(tmp_path):
-    content = small.config(top_down=True)
-    frames = [(frame, {"bboxes": BOXES}) for frame in images(2, 96, 64)]
-    plain, _ = runners(tmp_path / "plain", content)
-    same = build_transforms({"normalize_images": True})
-    half = build_transforms({"longest_max_size": 32, "normalize_images": True})
-    same, _ = runners(tmp_path / "same", content, transform=same)
-    half, _ = runners(tmp_path / "half", content, transform=half)
-    expected = plain.inference(frames)
-    for ours, theirs in zip(same.inference(frames), expected, strict=True):
+def cropping(folder, **options):
+    return runners(folder, small.config(top_down=True), **options)[0]
+
+
+@pytest.mark.parametrize(
+    ("make", "context"),
+    [
+        (cropping, {"bboxes": BOXES}),
+        (conditional, {"cond_kpts": [[[20, 20, 1], [40, 30, 0.5], [30, 40, 1]]]}),
+    ],
+)
+def test_a_transform_that_only_normalises_crops_changes_nothing(tmp_path, make, context):
+    pairs = [(frame, context) for frame in images(2, 96, 64)]
+    same = make(tmp_path / "same", transform=build_transforms({"normalize_images": True}))
+    expected = make(tmp_path / "plain").inference(pairs)
+    for ours, theirs in zip(same.inference(pairs), expected, strict=True):
         np.testing.assert_allclose(ours["bodyparts"], theirs["bodyparts"], atol=2e-3)
-    for ours in half.inference(frames):
-        boxes = ours["bboxes"][:, None]
-        # inside of the crops, whose sides are those of the boxes at most
-        reach = np.abs(ours["bodyparts"][..., :2] - boxes[..., :2] - boxes[..., 2:] / 2)
-        assert reach.max() < 60 and ours["bodyparts"].shape == (3, 3, 3)
+
+
+def test_crops_and_conditions_lead_back_through_a_transform():
+    padding = {"pad_height_divisor": 48, "pad_width_divisor": 48, "position": "center"}
+    transform = build_transforms({"longest_max_size": 32, "auto_padding": padding})
+    scale, offset = np.array([[2.0, 3], [1, 1]]), np.array([[5.0, 6], [0, 0]])
+    crops = Crops(np.stack(images(2, 64, 64)), np.array([[0, 0], [0, 1]]), scale, offset)
+    conditions = np.full((2, 3, 3), 10, np.float32)
+    moved, given = transformed_crops(crops, transform, conditions)
+    # 64 px become 32, with 8 on each side of them: x = 2 x' - 16
+    assert moved.images.shape == (2, 48, 48, 3)
+    np.testing.assert_allclose(moved.scale, 2 * scale)
+    np.testing.assert_allclose(moved.offset, offset - 16 * scale)
+    np.testing.assert_allclose(given, np.broadcast_to([13, 13, 10], given.shape))
 
 
 def test_the_detectors_transform_is_honoured(tmp_path):
