@@ -101,8 +101,10 @@ def test_other_settings_or_labels_are_told_by_name_and_nothing_is_lost(tmp_path)
     with pytest.raises(ConfigError, match="changed since it was started: labels of the train set"):
         run(loader)
     assert files_of(loader).keys() == before.keys()
-    run(loader, restart=True)
-    assert "unfinished-snapshot.pt" not in files_of(loader)
+    with pytest.raises(KeyboardInterrupt):
+        run(loader, Interrupted(0), restart=True)
+    assert "unfinished-snapshot.pt" not in files_of(loader)  # that run was given up
+    run(loader)
 
 
 def test_what_does_not_change_the_result_may_change(tmp_path, undisturbed):

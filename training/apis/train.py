@@ -122,6 +122,8 @@ def train(
         if state is not None:
             runner.go_on(state)
             _log.warning("Going on with the unfinished run at epoch %d.", runner.current_epoch)
+        if restart and Processes.current().writes:
+            unfinished.remove()
         loaders = _dataloaders(datasets, config, settings, batch_norms_learn(model))
         runner.fit(*loaders, epochs=settings.epochs, display_iters=settings.display_iters)
 
