@@ -16,7 +16,7 @@ from types import ModuleType
 from dlc_deploy.errors import UsageError
 
 
-def add_register_argument(parser: argparse.ArgumentParser) -> None:
+def add_register_argument(parser: argparse._ActionsContainer) -> None:
     """``--register``, a list of what is to be executed (empty by default)."""
     parser.add_argument(
         "--register",

@@ -16,6 +16,7 @@ from dlc_deploy.command import main
 from dlc_deploy.training.apis import train_network as module
 from dlc_deploy.training.data import COCOLoader, DLCLoader
 from dlc_deploy.training.data.dlcloader import ProjectFolders
+from dlc_deploy.training.models.backbones import BACKBONES
 from dlc_deploy.training.runners.base import TrainingRunner
 from dlc_deploy.training.task import Task
 from tests.small_training import register_small_model
@@ -322,6 +323,22 @@ def test_restart_begins_anew_and_loses_nothing(project, calls, capsys):
     trained(folder, 4)
     assert train(project, "--restart", "--detector-epochs", 0) == 0
     assert (folder / "earlier-2" / "snapshot-004.pt").is_file()
+
+
+def test_models_of_a_users_own_file_are_trained(project, tmp_path):
+    assert train(project, "--epochs", 0) == 0
+    models = tmp_path / "my_models.py"
+    models.write_text(
+        "from dlc_deploy.training.models.backbones import BACKBONES\n"
+        "from tests.small import SmallBackbone\n"
+        "@BACKBONES.register_module\n"
+        "class MyOwnBackbone(SmallBackbone):\n"
+        "    pass\n"
+    )
+    words = (project, *QUICK, "--epochs", 1, "--set", "model.backbone.type=MyOwnBackbone")
+    assert train(*words, "--register", models) == 0
+    assert (folder_of(project) / "snapshot-001.pt").is_file()
+    assert "MyOwnBackbone" in BACKBONES
 
 
 def test_restart_moves_nothing_for_what_cannot_be_trained(project, calls, capsys):

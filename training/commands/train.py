@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from dlc_deploy.choices import TrainingPrecision
 from dlc_deploy.errors import UnavailableError, UsageError
+from dlc_deploy.registration import add_register_argument, register_models
 
 if TYPE_CHECKING:
     from ..apis.train_network import RunOptions
@@ -77,6 +78,7 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
         metavar="SHUFFLE|FILE",
         help="of a ctd_* model: the shuffle, or the file, with the poses that it refines",
     )
+    add_register_argument(group)
     group.add_argument(
         "-o",
         "--output",
@@ -152,6 +154,8 @@ def run(arguments: argparse.Namespace) -> int:
             f"Training needs {error.name}, which is not installed. "
             "Install it: pip install 'dlc-deploy[train]'."
         ) from error
+    for source in arguments.register:
+        register_models(source)
     with _warnings_shown():
         loader = loader_of(arguments)
         try:
