@@ -22,6 +22,7 @@ from dlc_deploy.manifest import Manifest
 from dlc_deploy.runtime.engines import open_engine
 from dlc_deploy.runtime.outputs.scorer import origin_of, scorer_name
 from dlc_deploy.runtime.pipelines import ConditionalTopDown, Pipeline, connect, run_steps
+from dlc_deploy.runtime.replay import MIN_SCORE
 from dlc_deploy.training.inference import entries
 from dlc_deploy.training.inference.entries import CONDITIONS, DETECTOR, POSE
 from dlc_deploy.training.inference.graphs import DetectorGraph, PoseGraph
@@ -30,7 +31,7 @@ from dlc_deploy.training.inference.torch_engine import TorchEngine
 
 from . import modelzoo
 from .onnx import INPUT, write_onnx
-from .parity import DEFAULT_TOLERANCE, MIN_SCORE, Parity, compare
+from .parity import DEFAULT_TOLERANCE, Parity, compare
 from .plan import Plan, plan_graphs
 from .reference import Recorder
 from .rewrites import rewrite_operators
