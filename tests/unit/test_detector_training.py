@@ -104,3 +104,19 @@ def test_evaluation_gives_detections_and_no_losses(ssdlite):
         losses, detections = ssdlite.eval()(images, ssdlite.get_target(annotations()))
     assert losses == {} and len(detections) == 2
     assert all(len(found["boxes"]) == len(found["scores"]) > 0 for found in detections)
+
+
+@pytest.mark.parametrize(
+    ("from_scratch", "snapshot", "all_layers"),
+    [(True, False, True), (True, True, False), (False, True, False)],
+)
+def test_only_random_first_layers_are_trained(from_scratch, snapshot, all_layers):
+    from dlc_deploy.training.apis.train import _build_model, _Settings
+    from dlc_deploy.training.task import Task
+
+    settings = {"batch_size": 1, "display_iters": 1, "epochs": 1}
+    content = {"model": {"type": "FasterRCNN"}, "train_settings": settings}
+    given = _Settings.of(content, from_scratch=from_scratch, snapshot=snapshot)
+    assert not given.pretrained
+    built = _build_model(content, Task.DETECT, given, with_weights=False)
+    assert all(parameter.requires_grad for parameter in built.parameters()) is all_layers

@@ -9,6 +9,7 @@ from typing import Any, Self
 import torch
 from torch import nn
 
+from ..modules.csp import SyncedBatchNorm2d
 from ..registry import Registry
 
 
@@ -41,6 +42,9 @@ class BaseBackbone(ABC, nn.Module):
         """Switch to training, but keep frozen batch norms as they are."""
         super().train(mode)
         for module in self.modules():
+            # Which are never frozen in DeepLabCut: SyncBatchNorm is no BatchNorm2d.
+            if isinstance(module, SyncedBatchNorm2d):
+                continue
             if isinstance(module, nn.BatchNorm2d):
                 if self.freeze_bn_weights:
                     module.weight.requires_grad = False

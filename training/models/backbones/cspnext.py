@@ -12,7 +12,13 @@ from torch import nn
 from dlc_deploy.errors import ConfigError
 
 from ...snapshots import load_weights
-from ..modules.csp import Activation, ConvModule, CSPLayer, SPPBottleneck
+from ..modules.csp import (
+    Activation,
+    ConvModule,
+    CSPLayer,
+    SPPBottleneck,
+    SyncedBatchNorm2d,
+)
 from ..weight_files import WeightFile, locate, read_state
 from .base import BACKBONES, BaseBackbone
 
@@ -65,7 +71,8 @@ class CSPNeXt(BaseBackbone):
         deepen_factor, widen_factor: blocks and channels relative to the full model.
         out_indices: which stage to return, 0 being the stem; -1 is the last.
         channel_attention: weigh channels in every stage.
-        norm_layer: SyncBN and BN give the same numbers here.
+        norm_layer: with SyncBN, the usual one, batch norms are never frozen, as in DeepLabCut; the
+            numbers are those of BN, over the images of one process.
         activation_fn: SiLU or ReLU.
         options: those of :class:`BaseBackbone`.
     """
@@ -123,6 +130,10 @@ class CSPNeXt(BaseBackbone):
                 )
             )
             self.add_module(names[-1], nn.Sequential(*layers))
+        if norm_layer == "SyncBN":
+            for module in self.modules():
+                if isinstance(module, ConvModule):
+                    module.norm = SyncedBatchNorm2d(module.norm.num_features)
         self._names = names[: out_indices % len(names) + 1]
         if pretrained:
             _load_published(self, model_name)

@@ -15,6 +15,10 @@ Activation = Literal["SiLU", "ReLU"]
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"SiLU": nn.SiLU, "ReLU": nn.ReLU}
 
 
+class SyncedBatchNorm2d(nn.BatchNorm2d):
+    """In place of DeepLabCut's SyncBatchNorm, which its freezing of batch norms passes over."""
+
+
 class ConvModule(nn.Module):
     """Convolution, batch norm, activation; "same" padding."""
 
