@@ -317,7 +317,7 @@ def test_restart_begins_anew_and_loses_nothing(project, calls, capsys):
     assert f"moved what earlier runs left to {folder / 'earlier-1'}" in capsys.readouterr().err
     moved = {path.name for path in (folder / "earlier-1").iterdir()}
     names = {"snapshot-best-002.pt", "snapshot-004.pt", "learning_stats.csv"}
-    assert moved == names | {"pytorch_config.yaml"}
+    assert moved == names | {"earlier_config.yaml"}
     assert {path.name for path in folder.glob("*.pt")} == {"snapshot-detector-006.pt"}
     assert calls[-1][1] is Task.TOP_DOWN and calls[-1][2]["restart"] is True
     trained(folder, 4)

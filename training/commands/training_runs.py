@@ -18,6 +18,7 @@ from ..task import Task
 
 POSE, DETECTOR = "pose model", "detector"
 EARLIER = "earlier"
+EARLIER_CONFIG = "earlier_config.yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,5 +114,6 @@ def set_aside(loader: Loader, runs: list[ModelRun]) -> Path | None:
         run.set_aside(folder)
     if not folder.is_dir():
         return None
-    shutil.copy(loader.model_config_path, folder)
+    # Not under its own name: who looks for the model's configuration shall find one.
+    shutil.copy(loader.model_config_path, folder / EARLIER_CONFIG)
     return folder
