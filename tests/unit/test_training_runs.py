@@ -112,3 +112,36 @@ def test_unique_bodyparts_are_judged_beside_the_animals(tmp_path, monkeypatch):
     for name, truth in options["unique_bodypart_gt"].items():
         np.testing.assert_array_equal(truth, corner[None])
         assert found[name].shape == (1, 1, 3)
+
+
+@pytest.mark.filterwarnings("error::UserWarning")
+def test_no_more_workers_are_started_than_there_are_cores(tmp_path, monkeypatch):
+    monkeypatch.setattr("dlc_deploy.training.apis.train.available_cores", lambda: 1)
+    started = []
+    original = torch.utils.data.DataLoader.__init__
+
+    def watched(self, *values, **options):
+        started.append(options.get("num_workers", 0))
+        original(self, *values, **options)
+
+    monkeypatch.setattr(torch.utils.data.DataLoader, "__init__", watched)
+    run(training_runs.DrawnLoader(tmp_path, training_runs.config(epochs=1, dataloader_workers=64)))
+    assert max(started) == 1
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_frozen_batch_norms_from_scratch_are_told(tmp_path, caplog, frozen):
+    content = training_runs.config(epochs=1)
+    loader = training_runs.DrawnLoader(tmp_path, content)
+    backbone = training_runs.CertainBackbone
+    before = backbone.__init__
+
+    def init(self):
+        before(self)
+        self.freeze_bn_stats = frozen
+
+    loader.model_cfg["model"]["backbone"] = {"type": "CertainBackbone"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backbone, "__init__", init)
+        run(loader)
+    assert ("freeze_bn_stats: false" in caplog.text) == frozen

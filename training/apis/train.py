@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Subset
 
 from dlc_deploy.choices import TrainingPrecision
 from dlc_deploy.errors import ConfigError
+from dlc_deploy.runtime.parallel import available_cores
 
 from ..data.base import Loader, Transform
 from ..data.collate import COLLATE_FUNCTIONS, join
@@ -99,6 +100,7 @@ def train(
         state = None if restart else unfinished.load()
         fix_seeds(settings.seed)
         model = _build_model(config, task, settings, with_weights=state is not None)
+        _warn_of_idle_batch_norms(model, settings)
         logger = _logger(logger_config, model, loader.model_folder)
         if logger is not None:
             stack.callback(logger.close)
@@ -153,7 +155,8 @@ class _Settings:
         section = given.get("weight_init")
         return cls(
             batch_size=given["batch_size"],
-            workers=given.get("dataloader_workers") or 0,
+            # More would only take the cores from each other; the results do not depend on it.
+            workers=min(given.get("dataloader_workers") or 0, available_cores()),
             pin_memory=bool(given.get("dataloader_pin_memory")),
             display_iters=given["display_iters"],
             epochs=given["epochs"],
@@ -245,6 +248,17 @@ def _build_model(
     if settings.all_random and path is None:
         detector.requires_grad_(True)  # first layers too, which others bring along
     return detector
+
+
+def _warn_of_idle_batch_norms(model: nn.Module, settings: _Settings) -> None:
+    """Frozen statistics of ImageNet are worth something; frozen ones of nothing only pass on."""
+    backbone = getattr(model, "backbone", model)
+    norms = any(isinstance(part, nn.BatchNorm2d) for part in backbone.modules())
+    if settings.all_random and norms and getattr(backbone, "freeze_bn_stats", False):
+        _log.warning(
+            "From scratch with frozen batch norms: they keep the statistics they are born with. "
+            "Let them learn with freeze_bn_stats: false (model.backbone, or detector.model)."
+        )
 
 
 def _logger(
