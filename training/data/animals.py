@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torchvision import tv_tensors
 
 from .base import Transform
-from .crops import Crop, clip_boxes, hide_outside
+from .boxes import clip_boxes
+from .crops import Crop, hide_outside
 from .labels import LabeledImage
 from .samples import Drawn
 
@@ -46,7 +47,7 @@ class Animals:
         return cls(
             image.keypoints[chosen].astype(np.float64),
             unique,
-            clip_boxes(image.boxes[chosen].astype(np.float64), size),
+            clip_boxes(image.boxes[chosen].astype(np.float64), *size),
             image.individuals[chosen],
             image.categories[chosen],
             image.crowd[chosen],
@@ -124,7 +125,7 @@ class Animals:
         return replace(self, keypoints=keypoints, unique=points[count:])
 
     def _with_boxes_in(self, size: tuple[int, int]) -> Animals:
-        boxes = clip_boxes(self.boxes, size)
+        boxes = clip_boxes(self.boxes, *size)
         boxes[(boxes[:, 2:] <= 0).any(axis=1)] = 0
         return replace(self, boxes=boxes)
 

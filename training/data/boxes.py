@@ -1,4 +1,5 @@
-"""Boxes around keypoints, as DeepLabCut makes them (``data/utils.py``, bbox_from_keypoints)."""
+"""Boxes around keypoints, as DeepLabCut makes them (``data/utils.py``, bbox_from_keypoints), and
+what an image shows of boxes."""
 
 from __future__ import annotations
 
@@ -32,10 +33,17 @@ def bbox_from_keypoints(
     return np.where(np.any(seen, axis=-1, keepdims=True), boxes, 0)
 
 
-def clipped_boxes(boxes: NDArray[np.float64], image_h: int, image_w: int) -> NDArray[np.float64]:
-    """The parts of ``boxes`` [B, 4] (left, top, width, height) that lie in the image; those that
-    have no extent there are left out."""
+def clip_boxes(boxes: NDArray[np.float64], image_h: int, image_w: int) -> NDArray[np.float64]:
+    """The parts of ``boxes`` [..., 4] (left, top, width, height) that lie in the image; a box
+    outside of it has no extent."""
     size = np.array([image_w, image_h], np.float64)
-    low, high = np.clip(boxes[:, :2], 0, size), np.clip(boxes[:, :2] + boxes[:, 2:], 0, size)
-    clipped: NDArray[np.float64] = np.concatenate([low, high - low], axis=1)
+    low = np.clip(boxes[..., :2], 0, size)
+    high = np.clip(boxes[..., :2] + boxes[..., 2:], 0, size)
+    clipped: NDArray[np.float64] = np.concatenate([low, high - low], axis=-1)
+    return clipped
+
+
+def clipped_boxes(boxes: NDArray[np.float64], image_h: int, image_w: int) -> NDArray[np.float64]:
+    """As :func:`clip_boxes`, for ``boxes`` [B, 4]; those without extent are left out."""
+    clipped = clip_boxes(boxes, image_h, image_w)
     return clipped[(clipped[:, 2:] > 0).all(axis=1)]

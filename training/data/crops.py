@@ -82,25 +82,5 @@ def hide_outside(poses: Floats, size: tuple[int, int]) -> Floats:
     return hidden
 
 
-def clip_boxes(boxes: Floats, size: tuple[int, int]) -> Floats:
-    """The parts of ``boxes`` [..., 4] (left, top, width, height) that lie in an image of that
-    (height, width); a box outside of it has no extent."""
-    limits = np.array([size[1], size[0]])
-    start = np.clip(boxes[..., :2], 0, limits)
-    end = np.clip(boxes[..., :2] + boxes[..., 2:], 0, limits)
-    return np.concatenate([start, end - start], axis=-1)
-
-
-def boxes_of_poses(poses: Floats, size: tuple[int, int], margin: float) -> Floats:
-    """Boxes [A, 4] around the points of ``poses`` [A, K, 3] with a visibility above 0, ``margin``
-    pixels wider on each side and clipped to (height, width)."""
-    shown = poses[..., 2:] > 0
-    low = np.where(shown, poses[..., :2], np.inf).min(axis=1, initial=np.inf) - margin
-    high = np.where(shown, poses[..., :2], -np.inf).max(axis=1, initial=-np.inf) + margin
-    empty = ~shown.any(axis=1)
-    low, high = np.where(empty, 0, low), np.where(empty, 0, high)
-    return clip_boxes(np.concatenate([low, high - low], axis=1), size)
-
-
 def _empty(image: NDArray[Any], spec: CropPreprocessing) -> NDArray[Any]:
     return np.empty((spec.height, spec.width, image.shape[2]), image.dtype)

@@ -16,7 +16,8 @@ from dlc_deploy.preprocessing import CropPreprocessing
 from ..task import Task
 from .animals import Animals
 from .base import Mode, Transform
-from .crops import Crop, blank_crop, boxes_of_poses, crop_animal
+from .boxes import bbox_from_keypoints
+from .crops import Crop, blank_crop, crop_animal
 from .generative_sampling import GenerativeSampler
 from .labels import LabeledImage
 from .parameters import PoseDatasetParameters
@@ -109,8 +110,9 @@ class PoseDataset(Dataset[Sample]):
             area = float(box[2] * box[3])
             conditions = self._sampler(animals.keypoints[0], near.keypoints, area, image.shape[:2])
             if (conditions[:, 2] > 0).any():
+                height, width = image.shape[:2]
                 margin = self.parameters.ctd_bbox_margin or 0
-                box = np.trunc(boxes_of_poses(conditions[None], image.shape[:2], margin)[0])
+                box = np.trunc(bbox_from_keypoints(conditions, height, width, margin))
         if (box[2:] <= 0).any():
             crop = blank_crop(image, spec)
             animals = animals.hidden().with_box(box)
