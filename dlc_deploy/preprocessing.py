@@ -14,6 +14,10 @@ from dlc_deploy.choices import PadPosition
 
 Pixels = Annotated[int, Field(gt=0)]
 
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+"""Of ImageNet's pixels in units of 255; red, green, blue."""
+
 
 class Value(BaseModel):
     """Base of values: frozen, and an unknown key is an error that names it."""

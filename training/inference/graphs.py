@@ -12,13 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from dlc_deploy.grouping import PafGrouping
-from dlc_deploy.preprocessing import Normalization
+from dlc_deploy.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Normalization
 from dlc_deploy.training.models.detectors import BaseDetector
 from dlc_deploy.training.models.model import Outputs, PoseModel
 from dlc_deploy.training.models.predictors import IdentityPredictor
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 BODYPARTS, UNIQUE, IDENTITY = "bodypart", "unique_bodypart", "identity"
 POSES, PEAKS = ("poses",), ("peaks", "affinities")
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from .base import Array, DrawnTransform, Params
+from dlc_deploy.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
+from .base import Array, DrawnTransform, Params
 
 
 class TabledPixels(DrawnTransform):
@@ -32,7 +31,7 @@ class Normalize(TabledPixels):
     of albumentations' Normalize."""
 
     def __init__(self) -> None:
-        mean, std = np.array([MEAN, STD], np.float32) * np.float32(255)
+        mean, std = np.array([IMAGENET_MEAN, IMAGENET_STD], np.float32) * np.float32(255)
         super().__init__((_values() - mean) * np.reciprocal(std))
 
 
