@@ -9,7 +9,6 @@ and the single file of DeepLabCut's ``export_model``:
 
 from __future__ import annotations
 
-import os
 import pickle
 import warnings
 import zipfile
@@ -22,7 +21,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dlc_deploy.errors import OutputError, SnapshotError
+from dlc_deploy.errors import SnapshotError
+
+from .whole_files import whole_file
 
 State = Mapping[str, Tensor]
 _SHOWN = 4
@@ -79,21 +80,11 @@ def save_snapshot(path: Path, content: Mapping[str, Any]) -> None:
     Raises:
         OutputError: it could not be written; what was at ``path`` before is still there.
     """
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
+    with whole_file(path) as partial, partial.open("wb") as file:
+        try:
             torch.save(dict(content), file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except (OSError, RuntimeError) as error:  # torch tells a full disk in its own way
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise OutputError(
-            f"{path}: could not be written: {reason}. Make room, or choose another folder; "
-            "earlier files are whole."
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)
+        except RuntimeError as error:  # torch tells a full disk in its own way
+            raise OSError(next(iter(str(error).splitlines()), "torch gave no reason")) from error
 
 
 def load_weights(module: nn.Module, state: State, source: str) -> None:

@@ -25,6 +25,9 @@ def whole_file(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
-        raise OutputError(f"{path}: could not be written: {error}") from None
+        raise OutputError(
+            f"{path}: could not be written: {error}. Make room, or choose another folder; "
+            "earlier files are whole."
+        ) from error
     finally:
         partial.unlink(missing_ok=True)
