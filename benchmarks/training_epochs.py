@@ -1,10 +1,10 @@
 """Seconds of an epoch of training, beside DeepLabCut's own in the same run.
 
-    python -m dlc_deploy.benchmarks.training_epochs PROJECT/config.yaml .venv-deeplabcut/bin/python \
-        --shuffle 2 --epochs 3
+    python -m dlc_deploy.benchmarks.training_epochs PROJECT/config.yaml \
+        .venv-deeplabcut/bin/python --shuffle 2 --epochs 3
 
-Both train the same shuffle of a copy of the project from scratch, as it is configured, in turns. The
-first epoch of each is left out: it warms up.
+Both train the same shuffle of a copy of the project from scratch, as it is configured, in turns.
+The first epoch of each is left out: it warms up.
 """
 
 from __future__ import annotations
