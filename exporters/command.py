@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
+from dlc_deploy.arguments import needing
 from dlc_deploy.choices import ExportFormat, Precision
 from dlc_deploy.registration import add_register_argument, register_models
 
@@ -62,17 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the verb."""
     from rich.console import Console
 
-    from dlc_deploy.errors import UnavailableError
-
-    try:
+    with needing("export,cpu", "Exporting"):
         from .export import export
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("dlc_deploy"):
-            raise
-        raise UnavailableError(
-            f"Exporting needs {error.name}, which is not installed. "
-            "Install it: pip install 'dlc-deploy[export,cpu]'."
-        ) from error
 
     for source in arguments.register:
         register_models(source)

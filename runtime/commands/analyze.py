@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
+from dlc_deploy.arguments import positive
 from dlc_deploy.choices import EngineName
 from dlc_deploy.errors import InputError, UsageError
 
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="cpu", help="cpu or cuda:N (default: cpu)")
     parser.add_argument(
         "--batch",
-        type=_positive,
+        type=positive,
         metavar="N",
         help="frames through the network at once (default: 2 on a CPU, 8 on a GPU)",
     )
@@ -33,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--frames", type=_frames, metavar="A:B", help="only frames A to B-1 (default: all)"
     )
-    parser.add_argument("--max-individuals", type=_positive, metavar="N")
+    parser.add_argument("--max-individuals", type=positive, metavar="N")
     parser.add_argument(
         "--conditions",
         type=Path,
@@ -138,13 +139,6 @@ def _summary(report: RunReport) -> str:
         f"{report.video.name}: {report.frames_analyzed} frames{missing} "
         f"at {report.frames_per_second:.1f} frames/s{warnings}{names}"
     )
-
-
-def _positive(text: str) -> int:
-    number = int(text) if text.isdecimal() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1 on, got {text!r}")
-    return number
 
 
 def _frames(text: str) -> tuple[int, int | None]:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
+from dlc_deploy.arguments import needing, positive
 from dlc_deploy.choices import PlotMode
 from dlc_deploy.errors import InputError, UsageError
 from dlc_deploy.registration import add_register_argument, register_models
@@ -49,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", help="cpu or cuda:N (default: the model configuration's)")
     parser.add_argument(
         "--batch-size",
-        type=_positive,
+        type=positive,
         default=1,
         metavar="N",
         help="images through the networks at once (default: 1, as DeepLabCut)",
@@ -93,7 +94,8 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the verb."""
-    from dlc_deploy.training.evaluation.snapshot import EvaluationOptions
+    with needing("train", "Evaluating"):
+        from dlc_deploy.training.evaluation.snapshot import EvaluationOptions
 
     if arguments.color_by and not arguments.plot:
         raise UsageError("--color-by is for --plot, which was not given.")
@@ -218,10 +220,3 @@ def _print_tables(evaluations: list[Evaluation]) -> None:
 
 def _snapshot(text: str) -> int | str:
     return int(text) if text.removeprefix("-").isdecimal() else text
-
-
-def _positive(text: str) -> int:
-    number = int(text) if text.isdecimal() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1 on, got {text!r}")
-    return number
