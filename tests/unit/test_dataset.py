@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import cv2
 import numpy as np
 import pytest
@@ -292,3 +295,11 @@ def test_keypoints_are_swapped_with_animals_whose_boxes_overlap(tmp_path):
     np.testing.assert_array_equal(neighbours, [MOUSE, near])
     np.testing.assert_array_equal(alone, [far])
     assert area == 18 * 26 and size == (HEIGHT, WIDTH)
+
+
+@pytest.mark.slow  # a process of its own imports torch
+def test_data_need_no_networks():
+    heavy = ("timm", "wandb", "tensorboard", "pycocotools", "matplotlib")
+    code = f"import sys, dlc_deploy.training.data; print(sys.modules.keys() & {set(heavy)})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
