@@ -13,12 +13,12 @@ torch = pytest.importorskip("torch")
 from dlc_deploy.errors import ConfigError, OutputError, UnavailableError  # noqa: E402
 from dlc_deploy.training.apis.train import train  # noqa: E402
 from dlc_deploy.training.data.collate import join  # noqa: E402
+from dlc_deploy.training.devices import device_of  # noqa: E402
 from dlc_deploy.training.models import PoseModel  # noqa: E402
 from dlc_deploy.training.models.backbones import BACKBONES  # noqa: E402
 from dlc_deploy.training.models.detectors import DETECTORS, BaseDetector  # noqa: E402
 from dlc_deploy.training.runners import build_training_runner  # noqa: E402
 from dlc_deploy.training.runners.batch_norms import batch_norms_learn  # noqa: E402
-from dlc_deploy.training.runners.devices import device_of  # noqa: E402
 from dlc_deploy.training.runners.losses import EpochLosses, mean_losses  # noqa: E402
 from dlc_deploy.training.runners.precision import MixedPrecision, check_precision  # noqa: E402
 from dlc_deploy.training.runners.seeding import EpochBatches, SeededDataset, seeded  # noqa: E402

@@ -23,13 +23,13 @@ from ..data.base import Loader, Transform
 from ..data.collate import COLLATE_FUNCTIONS, join
 from ..data.dataset import PoseDataset
 from ..data.transforms import build_transforms
+from ..devices import best_device, check_device, device_of, device_of_detector
 from ..models import PoseModel
 from ..models.detectors import DETECTORS
 from ..models.weight_transfer import WeightInitialization
 from ..runners import LOGGER, BaseLogger, build_training_runner
 from ..runners.batch_norms import batch_norms_learn
 from ..runners.build import snapshot_prefix
-from ..runners.devices import check_device, device_of
 from ..runners.parallel import Processes, process_group
 from ..runners.seeding import EpochBatches, SeededCollate, SeededDataset, fix_seeds
 from ..runners.unfinished import UnfinishedRun, fingerprint, fingerprint_of_labels
@@ -175,10 +175,9 @@ def _device(device: str | None, config: Mapping[str, Any], task: Task) -> str:
     """
     wanted = device or config.get("device") or "auto"
     if wanted == "auto":
-        wanted = "cuda" if torch.cuda.is_available() else "cpu"
-        if "resnet" in config.get("net_type", "") and torch.backends.mps.is_available():
-            wanted = "mps"
-    wanted = "cpu" if wanted == "mps" and task is Task.DETECT else wanted
+        wanted = best_device(config.get("net_type", ""))
+    if task is Task.DETECT:
+        wanted = device_of_detector(wanted)
     check_device(wanted)
     return wanted
 

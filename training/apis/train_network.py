@@ -20,7 +20,7 @@ from ..config import write_config
 from ..config.changes import changed_config
 from ..data.base import Loader
 from ..data.dlcloader import DLCLoader
-from ..runners.devices import check_device, device_of
+from ..devices import best_device, check_device, device_of
 from ..runners.precision import check_precision
 from ..task import Task
 from ..whole_files import whole_file
@@ -209,7 +209,7 @@ def check_run(config: Mapping[str, Any], options: RunOptions, source: str) -> No
     gpus = config["runner"].get("gpus") or []
     device = options.device or config.get("device") or "auto"
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = best_device(config.get("net_type", ""))
     for one in [device, *(f"cuda:{number}" for number in gpus if device != "cpu")]:
         check_device(one)
     check_precision(options.precision, torch.device(device_of(device, gpus)))

@@ -17,7 +17,7 @@ from dlc_deploy.training.data.reading import ImageReader
 from dlc_deploy.training.models.model import PoseModel
 from dlc_deploy.training.snapshots import load_snapshot
 
-from .device import choose_device
+from ..devices import choose_device, device_of_detector
 from .entries import Entries, crop_entry, detector_entry, draft_manifest, frame_entry
 from .graphs import IDENTITY, DetectorGraph, PoseGraph
 from .heads import check_heads
@@ -137,7 +137,7 @@ def get_detector_inference_runner(
     return DetectorRunner(
         entry,
         min_bbox_score,
-        engine=TorchEngine(graph, "cpu" if device == "mps" else device),
+        engine=TorchEngine(graph, device_of_detector(device)),
         reader=ImageReader(config.detector.data.colormode),
         batch_size=batch_size,
         transform=transform,

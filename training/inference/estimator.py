@@ -18,7 +18,7 @@ from dlc_deploy.runtime.parallel import Parallelism
 from dlc_deploy.runtime.pipelines import connect
 from dlc_deploy.training.snapshots import load_snapshot
 
-from .device import choose_device
+from ..devices import choose_device, device_of_detector
 from .entries import (
     CONDITIONS,
     DETECTOR,
@@ -142,8 +142,7 @@ def _manifest(config: PoseConfig, snapshots: Snapshots, entries: Entries) -> Man
 def _engines(
     graphs: Mapping[str, PoseGraph | DetectorGraph], device: str
 ) -> dict[str, TorchEngine]:
-    # Detectors hold operators that MPS lacks, in DeepLabCut as well.
     return {
-        name: TorchEngine(graph, "cpu" if device == "mps" and name == DETECTOR else device)
+        name: TorchEngine(graph, device_of_detector(device) if name == DETECTOR else device)
         for name, graph in graphs.items()
     }

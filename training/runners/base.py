@@ -16,10 +16,10 @@ from torch.utils.data import DataLoader
 from dlc_deploy.choices import TrainingPrecision
 from dlc_deploy.errors import ConfigError
 
+from ..devices import device_of
 from ..snapshots import load_snapshot, load_weights
 from .batch_norms import single_values_explained
 from .csv_log import CSVLogger
-from .devices import device_of
 from .display import EpochReport, TrainingDisplay
 from .logger import BaseLogger, ImageLoggerMixin
 from .losses import EpochLosses, mean_losses

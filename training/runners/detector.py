@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from dlc_deploy.errors import ConfigError
 
+from ..devices import to_device
 from ..models.detectors import BaseDetector
 from .base import Losses, StepMode, TrainingRunner
-from .devices import to_device
 from .parallel import Processes
 
 Floats = NDArray[np.float64]

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..devices import to_device
 from ..models import PoseModel
 from ..models.model import Outputs
 from ..snapshots import load_weights
 from .base import Losses, StepMode, TrainingRunner
-from .devices import to_device
 from .logger import ImageLoggerMixin
 
 Floats = NDArray[np.float32]

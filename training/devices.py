@@ -1,4 +1,4 @@
-"""Devices that networks are trained on."""
+"""Devices that networks are trained and run on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,28 @@ from typing import Any
 
 import torch
 
+from dlc_deploy.config import PoseConfig
 from dlc_deploy.errors import ConfigError, UnavailableError
+
+
+def best_device(net_type: str) -> str:
+    """What ``auto`` means: CUDA, MPS for ResNets, or the CPU, by DeepLabCut's rule
+    (``pose_estimation_pytorch/utils.py``)."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if "resnet" in net_type and torch.backends.mps.is_available() else "cpu"
+
+
+def choose_device(config: PoseConfig, asked: str | None = None) -> str:
+    """The device that is ``asked`` for, or the one that the configuration names; the best one here
+    for ``auto``."""
+    device = asked or config.device or "auto"
+    return best_device(config.net_type) if device == "auto" else device
+
+
+def device_of_detector(device: str) -> str:
+    """``device``, or the CPU instead of MPS, which lacks operators of detectors; as DeepLabCut."""
+    return "cpu" if device == "mps" else device
 
 
 def device_of(device: str, gpus: Sequence[int] | None) -> str:
