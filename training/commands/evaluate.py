@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, get_args
 
 from dlc_deploy.arguments import needing, positive
 from dlc_deploy.choices import PlotMode
-from dlc_deploy.errors import InputError, UsageError
+from dlc_deploy.errors import UsageError
 from dlc_deploy.registration import add_register_argument, register_models
 
 if TYPE_CHECKING:
@@ -140,46 +140,38 @@ def _evaluate(arguments: argparse.Namespace, options: EvaluationOptions) -> list
 
 def _loader(arguments: argparse.Namespace) -> Loader:
     """The loader of a project, or of a COCO folder."""
-    folder: Path = arguments.folder
-    if folder.is_file() or (folder / "config.yaml").is_file():
-        return _project(arguments)
-    if (folder / "annotations").is_dir():
-        return _coco_folder(arguments)
-    raise InputError(
-        f"{folder}: expected a DeepLabCut project (a folder with config.yaml) or a COCO folder "
-        f"(with annotations and images), got {'neither' if folder.exists() else 'no such folder'}."
+    from .sources import kind_of
+
+    kind = kind_of(
+        arguments.folder,
+        arguments,
+        not_for_projects=("config", "train", "test"),
+        not_for_coco=("shuffle", "trainset_index"),
     )
+    return _project(arguments) if kind == "project" else _coco_folder(arguments)
 
 
 def _project(arguments: argparse.Namespace) -> Loader:
     from dlc_deploy.training.data.dlcloader import DLCLoader
 
-    _refuse(arguments, "a DeepLabCut project", "config", "train", "test")
+    from .sources import DEFAULT_SHUFFLE
+
     index, shuffle = arguments.trainset_index, arguments.shuffle
-    return DLCLoader(arguments.folder, index or 0, 1 if shuffle is None else shuffle)
+    return DLCLoader(arguments.folder, index or 0, DEFAULT_SHUFFLE if shuffle is None else shuffle)
 
 
 def _coco_folder(arguments: argparse.Namespace) -> Loader:
     from dlc_deploy.training.data.cocoloader import COCOLoader
 
-    _refuse(arguments, "a COCO folder", "shuffle", "trainset_index")
-    test = arguments.test
-    if test is None and (arguments.folder / "annotations" / "test.json").is_file():
-        test = "test.json"
+    from .sources import annotation_files
+
+    train, test = annotation_files(arguments.folder, arguments.train, arguments.test)
     return COCOLoader(
         arguments.folder,
         arguments.config or _only_config(arguments.folder),
-        arguments.train or "train.json",
+        train,
         test,
     )
-
-
-def _refuse(arguments: argparse.Namespace, what: str, *names: str) -> None:
-    given = [
-        f"--{name.replace('_', '-')}" for name in names if getattr(arguments, name) is not None
-    ]
-    if given:
-        raise UsageError(f"{arguments.folder} is {what}, for which there is no {', '.join(given)}.")
 
 
 def _only_config(folder: Path) -> Path:

@@ -10,22 +10,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dlc_deploy.errors import InputError, UsageError
+from dlc_deploy.errors import UsageError
 
 from ..config import make_pytorch_pose_config, read_config_as_dict, write_config
 from ..config.net_types import TOP_DOWN, resolve
 from ..data.base import Loader
-from ..data.cocoloader import ANNOTATIONS, COCOLoader
+from ..data.cocoloader import COCOLoader
 from ..data.dlcloader import DLCLoader
 from ..projects import ProjectFolders, create_training_dataset
-from ..projects.folders import CONFIG, POSE_CONFIG
+from ..projects.folders import POSE_CONFIG
 from ..whole_files import whole_file
+from .sources import DEFAULT_SHUFFLE, annotation_files, kind_of
 
-DEFAULT_SHUFFLE = 1
 DEFAULT_SEED = 42
 """Of a split that nobody gave a seed; also DeepLabCut's in ``train_settings``."""
 DEFAULT_NET_TYPE = "resnet_50"
-TRAIN_JSON, TEST_JSON = "train.json", "test.json"
 
 
 def loader_of(arguments: argparse.Namespace) -> Loader:
@@ -36,24 +35,13 @@ def loader_of(arguments: argparse.Namespace) -> Loader:
             than the one that is configured there.
         InputError: neither a project nor a COCO folder, or labels that cannot be used.
     """
-    source: Path = arguments.source
-    if source.is_file() or (source / CONFIG).is_file():
-        _refuse(arguments, "a DeepLabCut project", "train", "test", "output")
-        return _project(arguments)
-    if (source / ANNOTATIONS).is_dir():
-        _refuse(arguments, "a COCO folder", "shuffle", "trainset_index")
-        return _coco_folder(arguments)
-    raise InputError(
-        f"{source}: expected a DeepLabCut project (a folder with {CONFIG}) or a COCO folder (with "
-        f"annotations and images), got {'neither' if source.exists() else 'no such folder'}."
+    kind = kind_of(
+        arguments.source,
+        arguments,
+        not_for_projects=("train", "test", "output"),
+        not_for_coco=("shuffle", "trainset_index"),
     )
-
-
-def _refuse(arguments: argparse.Namespace, what: str, *names: str) -> None:
-    given = [name for name in names if getattr(arguments, name) is not None]
-    if given:
-        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-        raise UsageError(f"{arguments.source} is {what}, for which there is no {options}.")
+    return _project(arguments) if kind == "project" else _coco_folder(arguments)
 
 
 def _project(arguments: argparse.Namespace) -> Loader:
@@ -86,8 +74,7 @@ def _project(arguments: argparse.Namespace) -> Loader:
 
 def _coco_folder(arguments: argparse.Namespace) -> Loader:
     root: Path = arguments.source
-    train = arguments.train or TRAIN_JSON
-    test = arguments.test or (TEST_JSON if (root / ANNOTATIONS / TEST_JSON).is_file() else None)
+    train, test = annotation_files(root, arguments.train, arguments.test)
     experiment = arguments.output or root / "experiments" / _name(arguments)
     path = experiment / "train" / POSE_CONFIG
     if path.is_file():
