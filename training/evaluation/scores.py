@@ -22,6 +22,7 @@ Bodyparts = str | Sequence[str] | None
 Poses = dict[str, NDArray[np.floating]]
 _FIGURES = ("rmse", "rmse_pcutoff", "mAP", "mAR")
 ABSENT = -1.0
+DEFAULT_PCUTOFF = 0.6
 
 
 def evaluate(
@@ -32,7 +33,7 @@ def evaluate(
     parameters: PoseDatasetParameters | None = None,
     comparison_bodyparts: Bodyparts = None,
     per_keypoint_evaluation: bool = False,
-    pcutoff: Cutoffs = 0.6,
+    pcutoff: Cutoffs = DEFAULT_PCUTOFF,
     force_multi_animal: bool = False,
 ) -> tuple[dict[str, float], dict[str, Prediction]]:
     """Hold what a model finds in the images of ``mode`` against their labels.
@@ -180,6 +181,12 @@ def tells_identity(model_cfg: Mapping[str, Any]) -> bool:
     return bool(wanted) and "identity" in heads
 
 
+def memory_replay(model_cfg: Mapping[str, Any]) -> dict[str, Any] | None:
+    """``weight_init`` of a model that was trained with memory replay; None for others."""
+    settings = (model_cfg.get("train_settings") or {}).get("weight_init") or {}
+    return settings if settings.get("memory_replay") else None
+
+
 def cutoffs_of(
     pcutoff: Cutoffs | dict[str, float] | None, chosen: Chosen, default: float
 ) -> float | list[float]:
@@ -188,7 +195,7 @@ def cutoffs_of(
         return default
     if isinstance(pcutoff, dict):
         named = [*chosen.names.bodyparts, *chosen.names.unique_bpts]
-        return [float(pcutoff.get(name, 0.6)) for name in named]
+        return [float(pcutoff.get(name, DEFAULT_PCUTOFF)) for name in named]
     return list(pcutoff) if isinstance(pcutoff, Sequence) else float(pcutoff)
 
 
@@ -230,7 +237,5 @@ def _identity(
 def _replayed(loader: Loader) -> list[int] | None:
     """A model that was trained with memory replay finds the bodyparts of the SuperAnimal that it
     comes from: where the project's are among them."""
-    settings = (loader.model_cfg.get("train_settings") or {}).get("weight_init") or {}
-    if not settings.get("memory_replay"):
-        return None
-    return [int(place) for place in settings["conversion_array"]]
+    settings = memory_replay(loader.model_cfg)
+    return None if settings is None else [int(place) for place in settings["conversion_array"]]

@@ -19,7 +19,15 @@ from .pictures import PlotStyle, draw_predictions
 from .places import model_name, results_folder, scorer_of
 from .prediction import Prediction, Runner
 from .progress import ShownRunner
-from .scores import Bodyparts, Chosen, cutoffs_of, evaluate, tells_identity
+from .scores import (
+    DEFAULT_PCUTOFF,
+    Bodyparts,
+    Chosen,
+    cutoffs_of,
+    evaluate,
+    memory_replay,
+    tells_identity,
+)
 from .tables import (
     COMBINED,
     check_combined,
@@ -30,7 +38,6 @@ from .tables import (
 )
 
 MODES: tuple[Mode, ...] = ("train", "test")
-DEFAULT_PCUTOFF = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,8 +250,8 @@ def _runners(
 def _names(loader: Loader) -> PoseDatasetParameters:
     """Names of what is evaluated: with memory replay the project's, not the SuperAnimal's."""
     names = loader.get_dataset_parameters()
-    settings = (loader.model_cfg.get("train_settings") or {}).get("weight_init") or {}
-    if not settings.get("memory_replay"):
+    settings = memory_replay(loader.model_cfg)
+    if settings is None:
         return names
     bodyparts = settings.get("bodyparts")
     if bodyparts is None and isinstance(loader, DLCLoader):
