@@ -83,7 +83,7 @@ def test_conditions_that_the_bundle_does_not_find_are_told(tmp_path, capsys, px,
     Golden(golden.frames, refined, given).save(made.path / GOLDEN)
     seal(made.path)
     assert main(["verify", str(made.path)]) == status
-    assert ("conditions_px_max=0.02" in capsys.readouterr().err) == (status == 3)
+    assert ("conditions at most 0.028" in capsys.readouterr().err) == (status == 3)
 
 
 @pytest.mark.parametrize(("individuals", "part"), [(1, "identity"), (3, "unique")])
