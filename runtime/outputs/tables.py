@@ -4,7 +4,7 @@ coords (deeplabcut's apis/videos.py, create_df_from_prediction)."""
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import pandas as pd
 
@@ -38,10 +38,16 @@ def to_dataframe(track: Track) -> pd.DataFrame:
     return frame.join(_table(unique, _columns(levels, names), index), how="outer")
 
 
-def write_h5(table: pd.DataFrame, path: Path) -> None:
-    """Write a table that pandas 2 (DeepLabCut's) and pandas 3 read."""
+def write_h5(table: pd.DataFrame, path: Path, layout: Literal["table", "fixed"] = "table") -> None:
+    """Write a table that pandas 2 (DeepLabCut's) and pandas 3 read.
+
+    Args:
+        table: what is written.
+        path: where to.
+        layout: of PyTables; DeepLabCut has ``table`` for videos, ``fixed`` for labelled images.
+    """
     with pd.HDFStore(path, mode="w") as store:
-        store.put(KEY, table, format="table", nan_rep="nan", track_times=False)
+        store.put(KEY, table, format=layout, nan_rep="nan", track_times=False)
         # Pandas 3.1 no longer marks the layout's version, and pandas 2 takes what bears no mark
         # for a table of before 0.12.
         cast(Any, store).get_storer(KEY).attrs.pandas_version = _LAYOUT_VERSION

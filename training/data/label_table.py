@@ -11,14 +11,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dlc_deploy.errors import InputError
+from dlc_deploy.runtime.outputs.tables import UNIQUE
 
 from ..projects.images import image_shapes
 from .boxes import bbox_from_keypoints
 from .labels import LabeledImage
 from .parameters import PoseDatasetParameters
 
-UNIQUE = "single"
-"""The individual that unique bodyparts belong to."""
 VISIBLE = 2
 _AXES = ("x", "y")
 _SHOWN = 5

@@ -11,13 +11,13 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from dlc_deploy.errors import InputError
-from dlc_deploy.runtime.outputs.tables import COORDS, KEY, UNIQUE
+from dlc_deploy.runtime.outputs.tables import COORDS, UNIQUE, write_h5
 
 from ..data.base import Loader
 from ..data.dlcloader import DLCLoader
@@ -27,7 +27,6 @@ from ..whole_files import whole_file
 from .prediction import Prediction
 
 COMBINED = "CombinedEvaluation-results.csv"
-_LAYOUT_VERSION = "0.15.2"
 _LEVELS = ["scorer", "individuals", "bodyparts", "coords"]
 
 
@@ -74,10 +73,8 @@ def write_predictions(table: pd.DataFrame, path: Path) -> None:
     Raises:
         OutputError: it could not be written.
     """
-    with whole_file(path) as partial, pd.HDFStore(partial, mode="w") as store:
-        store.put(KEY, table, format="fixed", track_times=False)
-        # Pandas 2 takes a file without this mark for one of before its version 0.12.
-        cast(Any, store).get_storer(KEY).attrs.pandas_version = _LAYOUT_VERSION
+    with whole_file(path) as partial:
+        write_h5(table, partial, layout="fixed")
 
 
 def check_combined(combined: Path, key: Iterable[str]) -> None:

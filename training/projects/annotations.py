@@ -10,12 +10,11 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
 
 import pandas as pd
 
 from dlc_deploy.errors import InputError
-from dlc_deploy.runtime.outputs.tables import KEY, UNIQUE
+from dlc_deploy.runtime.outputs.tables import UNIQUE, write_h5
 from dlc_deploy.runtime.unpickling import no_pickled_code
 
 from ..config.project import Project
@@ -25,7 +24,6 @@ from .folders import LABELED, ProjectFolders
 COORDS = ("x", "y")
 _SEVERAL = ["scorer", "individuals", "bodyparts", "coords"]
 _ONE = ["scorer", "bodyparts", "coords"]
-_LAYOUT_VERSION = "0.15.2"
 _SHOWN = 5
 
 
@@ -59,10 +57,8 @@ def write_annotations(table: pd.DataFrame, path: Path) -> None:
     Raises:
         OutputError: a file could not be written.
     """
-    with whole_file(path) as partial, pd.HDFStore(partial, mode="w") as store:
-        store.put(KEY, table, format="fixed", track_times=False)
-        # Pandas 2 takes a file without this mark for one of before its version 0.12.
-        cast(Any, store).get_storer(KEY).attrs.pandas_version = _LAYOUT_VERSION
+    with whole_file(path) as partial:
+        write_h5(table, partial, layout="fixed")
     with whole_file(path.with_suffix(".csv")) as partial:
         table.to_csv(partial)
 
