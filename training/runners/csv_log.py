@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dlc_deploy.errors import OutputError
-
+from ..whole_files import whole_file
 from .logger import LOGGER, BaseLogger
 
 Row = dict[str, Any]
@@ -62,18 +61,14 @@ class CSVLogger(BaseLogger):
     def save(self) -> None:
         """Write the table."""
         names = sorted({name for _, row in self._rows for name in row})
-        partial = self.log_file.with_name(f".{self.log_file.name}.partial")
-        try:
-            with partial.open("w", newline="", encoding="utf-8") as file:
-                writer = csv.writer(file)
-                writer.writerow(["step", *names])
-                for step, row in self._rows:
-                    writer.writerow([step, *(row.get(name, "") for name in names)])
-            partial.replace(self.log_file)
-        except OSError as error:
-            raise OutputError(f"{self.log_file}: could not be written: {error}.") from error
-        finally:
-            partial.unlink(missing_ok=True)
+        with (
+            whole_file(self.log_file) as partial,
+            partial.open("w", newline="", encoding="utf-8") as file,
+        ):
+            writer = csv.writer(file)
+            writer.writerow(["step", *names])
+            for step, row in self._rows:
+                writer.writerow([step, *(row.get(name, "") for name in names)])
 
 
 def _read(path: Path) -> list[tuple[int, Row]]:
