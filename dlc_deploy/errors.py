@@ -16,7 +16,13 @@ A message says what was expected, what came, and what to do.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
+
+
+def some(values: Sequence[object], shown: int = 5) -> str:
+    """The first few of ``values`` for a message, with dots where there are more."""
+    return ", ".join(map(str, values[:shown])) + (", ..." if len(values) > shown else "")
 
 
 class DlcDeployError(Exception):

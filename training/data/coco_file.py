@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dlc_deploy.errors import InputError
+from dlc_deploy.errors import InputError, some
 
 Record = Mapping[str, Any]
 _SHOWN = 5
@@ -147,7 +147,7 @@ def _ids(records: Sequence[Record], key: str, source: str) -> set[Any]:
     twice = [value for value, count in Counter(ids).items() if count > 1]
     if twice:
         raise InputError(
-            f"{source}: expected each id of {key} once, got {_some(twice)} again. Number them anew."
+            f"{source}: expected each id of {key} once, got {some(twice)} again. Number them anew."
         )
     return set(ids)
 
@@ -175,14 +175,10 @@ def _refuse_dangling(annotations: Sequence[Record], key: str, known: set[Any], s
         raise InputError(
             f"{source}: expected the {key} of every annotation to be one of the file's, but those "
             f"of {len(lost)} annotations refer to nothing: "
-            f"{_some(list(dict.fromkeys(one.get(key) for one in lost)))}. Remove these "
+            f"{some(list(dict.fromkeys(one.get(key) for one in lost)))}. Remove these "
             "annotations, or add what they refer to."
         )
 
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
-
-
-def _some(values: Sequence[Any]) -> str:
-    return ", ".join(map(str, values[:_SHOWN])) + (", ..." if len(values) > _SHOWN else "")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dlc_deploy.errors import ConfigError, InputError
+from dlc_deploy.errors import ConfigError, InputError, some
 
 from ..projects.images import image_shapes
 from .base import Loader, Mode
@@ -21,7 +21,6 @@ from .parameters import bbox_margin
 
 ANNOTATIONS, IMAGES = "annotations", "images"
 ONE_CLASS = 1
-_SHOWN = 5
 
 
 class COCOLoader(Loader):
@@ -177,9 +176,8 @@ def _refuse_other_sizes(
         if "height" in image and "width" in image and size != (image["height"], image["width"])
     ]
     if wrong:
-        more = ", ..." if len(wrong) > _SHOWN else ""
         raise InputError(
             f"{file.source}: expected images of the width and height that the annotations say, got "
-            f"{len(wrong)} of other sizes: {', '.join(wrong[:_SHOWN])}{more}. Put the images back "
+            f"{len(wrong)} of other sizes: {some(wrong)}. Put the images back "
             "that were labelled, or correct the sizes and the labels."
         )

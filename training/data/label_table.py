@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dlc_deploy.errors import InputError
+from dlc_deploy.errors import InputError, some
 from dlc_deploy.runtime.outputs.tables import UNIQUE
 
 from ..projects.images import image_shapes
@@ -20,7 +20,6 @@ from .parameters import PoseDatasetParameters
 
 VISIBLE = 2
 _AXES = ("x", "y")
-_SHOWN = 5
 _log = logging.getLogger(__name__)
 
 Floats = NDArray[np.float64]
@@ -106,7 +105,7 @@ def _coordinates(table: pd.DataFrame, parameters: PoseDatasetParameters) -> tupl
     ]
     if missing:
         raise InputError(
-            f"labels: expected columns for {_some(missing)}, which the model's configuration "
+            f"labels: expected columns for {some(missing)}, which the model's configuration "
             "names, found none. Create the training set again, or correct metadata in "
             "pytorch_config.yaml."
         )
@@ -134,7 +133,7 @@ def _individuals(flat: pd.DataFrame, parameters: PoseDatasetParameters) -> list[
         if alone and not parameters.unique_bpts:
             return named
         raise InputError(
-            f"labels: expected those of {_some([*named, *parameters.unique_bpts])}, got a table of "
+            f"labels: expected those of {some([*named, *parameters.unique_bpts])}, got a table of "
             "one animal. Convert the labels to a multi-animal project, or correct metadata in "
             "pytorch_config.yaml."
         )
@@ -145,7 +144,7 @@ def _individuals(flat: pd.DataFrame, parameters: PoseDatasetParameters) -> list[
     strangers = [name for name in found if name in labelled and name not in named]
     if strangers:
         raise InputError(
-            f"labels: expected animals {_some(named)}, got labels of {_some(strangers)} too. Add "
+            f"labels: expected animals {some(named)}, got labels of {some(strangers)} too. Add "
             "them to metadata.individuals in pytorch_config.yaml, or make a new shuffle."
         )
     return named
@@ -157,7 +156,7 @@ def _refuse_doubles(table: pd.DataFrame) -> None:
     if len(twice):
         raise InputError(
             f"labels: expected each image once, got {len(twice)} rows again: "
-            f"{_some(['/'.join(row) for row in twice])}. Remove them from the CollectedData files "
+            f"{some(['/'.join(row) for row in twice])}. Remove them from the CollectedData files "
             "and create the training set again."
         )
 
@@ -168,7 +167,7 @@ def _refuse_infinite(table: pd.DataFrame, values: Floats) -> None:
         names = ["/".join(table.index[row]) for row in rows]
         raise InputError(
             f"labels: expected finite numbers, got infinite ones in {len(rows)} images: "
-            f"{_some(names)}. Label them again."
+            f"{some(names)}. Label them again."
         )
 
 
@@ -186,9 +185,5 @@ def _tell_outside(
         _log.warning(
             "%d labels lie on the edge of their image or outside and are left out: %s",
             sum(lost),
-            _some(names),
+            some(names),
         )
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(map(str, names[:_SHOWN])) + (", ..." if len(names) > _SHOWN else "")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dlc_deploy.errors import InputError
+from dlc_deploy.errors import InputError, some
 from dlc_deploy.runtime.outputs.tables import UNIQUE, write_h5
 from dlc_deploy.runtime.unpickling import no_pickled_code
 
@@ -24,7 +24,6 @@ from .folders import LABELED, ProjectFolders
 COORDS = ("x", "y")
 _SEVERAL = ["scorer", "individuals", "bodyparts", "coords"]
 _ONE = ["scorer", "bodyparts", "coords"]
-_SHOWN = 5
 
 
 def read_annotations(path: Path) -> pd.DataFrame:
@@ -146,7 +145,7 @@ def _refuse_strangers(table: pd.DataFrame, path: Path, project: Project) -> None
     strangers = [str(n) for n in labelled.columns.unique("individuals") if n not in known]
     if strangers:
         raise InputError(
-            f"{path}: expected labels of {', '.join(project.individuals)}, got {_some(strangers)} "
+            f"{path}: expected labels of {', '.join(project.individuals)}, got {some(strangers)} "
             "too. Add the names to individuals in config.yaml, or remove these labels."
         )
 
@@ -156,7 +155,7 @@ def _refuse_doubles(table: pd.DataFrame) -> None:
     twice = table.index[table.index.duplicated()]
     if len(twice):
         raise InputError(
-            f"{_some(['/'.join(row) for row in twice])}: expected each image once, got labels "
+            f"{some(['/'.join(row) for row in twice])}: expected each image once, got labels "
             "twice. Remove one of the rows from the labels."
         )
 
@@ -216,7 +215,7 @@ def _rows(path: Path, index: pd.Index) -> pd.MultiIndex:
     parts = [tuple(row.replace("\\", "/").split("/"))[-3:] for row in rows]
     if any(len(row) != 3 for row in parts):
         raise InputError(
-            f"{path}: expected images such as {LABELED}/video/img0001.png, got {_some(rows)}."
+            f"{path}: expected images such as {LABELED}/video/img0001.png, got {some(rows)}."
         )
     return _index(parts, [None, None, None])
 
@@ -225,7 +224,3 @@ def _index(rows: Sequence[tuple[str, ...]], names: list[str] | list[None]) -> pd
     """Labels as plain objects: pandas 2 cannot read the string labels that pandas 3 makes."""
     levels = [pd.Index([row[level] for row in rows], dtype=object) for level in range(len(names))]
     return pd.MultiIndex.from_arrays(levels, names=list(names))
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")

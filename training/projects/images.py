@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from dlc_deploy.errors import InputError
+from dlc_deploy.errors import InputError, some
 
 ImageShape = tuple[int, int, int]
 """(channels, height, width)."""
-_SHOWN = 5
 _TURNED_FORMATS = ("JPEG", "MPO")
 """Formats of cameras, which may note that a picture is to be turned; OpenCV then turns it."""
 _ORIENTATION, _UPRIGHT = 274, 4
@@ -24,10 +23,9 @@ def image_shapes(paths: Sequence[Path]) -> list[ImageShape]:
     shapes = [_shape(path) for path in paths]
     bad = [str(path) for path, shape in zip(paths, shapes, strict=True) if shape is None]
     if bad:
-        more = ", ..." if len(bad) > _SHOWN else ""
         raise InputError(
             f"Expected an image for each of {len(paths)} rows of labels; {len(bad)} are missing or "
-            f"damaged: {', '.join(bad[:_SHOWN])}{more}. Restore them, or remove their labels."
+            f"damaged: {some(bad)}. Restore them, or remove their labels."
         )
     return [shape for shape in shapes if shape is not None]
 
