@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from dlc_deploy.errors import ConfigError, UnavailableError
 
+from ..whole_files import whole_file
 from .logger import LOGGER, BaseLogger, ImageLoggerMixin
 from .pictures import Pictures
 
@@ -117,5 +118,6 @@ class WandbLogger(ImageLoggerMixin, BaseLogger):
             raise ConfigError(f"WandbLogger: {error}. Check the keys of logger.") from None
         run.watch(self._model)
         info = {"entity": run.entity, "project": run.project, "run_id": run.id}
-        self._info.write_text(yaml.safe_dump(info), encoding="utf-8")
+        with whole_file(self._info) as partial:
+            partial.write_text(yaml.safe_dump(info), encoding="utf-8")
         return run
