@@ -8,6 +8,7 @@ torch = pytest.importorskip("torch")
 
 from dlc_deploy.errors import ConfigError, DlcDeployError, SnapshotError  # noqa: E402
 from dlc_deploy.training.apis.train import train  # noqa: E402
+from dlc_deploy.training.runners.base import TrainingRunner  # noqa: E402
 from dlc_deploy.training.task import Task  # noqa: E402
 from tests import training_runs  # noqa: E402
 
@@ -76,6 +77,25 @@ def test_an_interrupted_run_goes_on_and_ends_as_the_undisturbed_one(tmp_path, un
             run(loader, Interrupted(images))
         assert (loader.model_folder / "unfinished-snapshot.pt").is_file()
         assert not list(loader.model_folder.glob(".*"))
+    run(loader)
+    assert_same(files_of(loader), undisturbed)
+
+
+def test_a_run_killed_before_its_first_state_is_not_taken_for_a_complete_one(
+    tmp_path, undisturbed, monkeypatch
+):
+    loader = loader_in(tmp_path)
+
+    def killed(self):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingRunner, "_whole_state", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(loader)
+    left = files_of(loader)
+    assert "snapshot-001.pt" in left or "snapshot-best-001.pt" in left
+    assert "unfinished-snapshot.pt" in left
     run(loader)
     assert_same(files_of(loader), undisturbed)
 

@@ -287,9 +287,14 @@ class TrainingRunner(ABC, Generic[Model]):
         log.log(report.values(), step=report.epoch)
         if self.logger is not None:
             self.logger.log(report.values(), step=report.epoch)
-        saved = self.snapshot_manager.update(report.epoch, self.state_dict(), last=last)
-        if saved is not None and self._unfinished is not None and not last:
-            self._unfinished.save(self._whole_state())
+        if not self.snapshot_manager.is_due(report.epoch, self.state_dict(), last):
+            return
+        unfinished = None if last else self._unfinished
+        if unfinished is not None:
+            unfinished.begin()
+        self.snapshot_manager.update(report.epoch, self.state_dict(), last=last)
+        if unfinished is not None:
+            unfinished.save(self._whole_state())
 
     def _whole_state(self) -> State:
         return self.state_dict() | {

@@ -60,18 +60,21 @@ class TorchSnapshotManager:
         Returns:
             Where it was saved, None where it was not.
         """
-        metric = self._metric(state_dict)
-        best = metric is not None and self._is_better(metric)
-        if not best and not last and epoch % self.save_epochs:
+        best = self._is_best(state_dict)
+        if not self.is_due(epoch, state_dict, last):
             return None
         path = self.snapshot_path(epoch, best=best)
         dropped = set() if self.save_optimizer_state else {"optimizer"}
         save_snapshot(path, {key: state_dict[key] for key in state_dict if key not in dropped})
         if best:
-            self.best_metric = metric
+            self.best_metric = self._metric(state_dict)
             self._retire_best(before=epoch)
         self._remove_old(until=epoch)
         return path
+
+    def is_due(self, epoch: int, state_dict: Mapping[str, Any], last: bool = False) -> bool:
+        """Whether :meth:`update` would save ``epoch``."""
+        return last or epoch % self.save_epochs == 0 or self._is_best(state_dict)
 
     def best(self) -> Snapshot | None:
         """The best snapshot, if there is one."""
@@ -93,6 +96,10 @@ class TorchSnapshotManager:
     def _metric(self, state_dict: Mapping[str, Any]) -> float | None:
         value = state_dict["metadata"]["metrics"].get(f"metrics/{self.key_metric}")
         return None if value is None or math.isnan(value) else float(value)
+
+    def _is_best(self, state_dict: Mapping[str, Any]) -> bool:
+        metric = self._metric(state_dict)
+        return metric is not None and self._is_better(metric)
 
     def _is_better(self, metric: float) -> bool:
         if self.best_metric is None:

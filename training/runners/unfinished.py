@@ -48,12 +48,21 @@ class UnfinishedRun:
         """Replace the file as a whole."""
         save_snapshot(self.path, {**state, "fingerprints": self.fingerprints})
 
+    def begin(self) -> None:
+        """Say that there is a run, before it leaves its first snapshot.
+
+        A run that is cut off between that snapshot and its state would look complete otherwise. It
+        begins anew from this: :meth:`load` gives None.
+        """
+        if not self.path.is_file():
+            self.save({"model": {}, "metadata": {"epoch": 0}})
+
     def remove(self) -> None:
         """The run is complete, or given up."""
         self.path.unlink(missing_ok=True)
 
     def load(self) -> State | None:
-        """What the last run left, None where it left nothing.
+        """What the last run left, None where it left nothing to go on with.
 
         Raises:
             SnapshotError: the file is damaged.
@@ -73,7 +82,7 @@ class UnfinishedRun:
                 f"{state['metadata']['epoch']}, but changed since it was started: "
                 f"{', '.join(changed)}. Undo the changes to go on, or begin anew with restart."
             )
-        return state
+        return state if state["model"] else None
 
     def _read(self) -> State:
         try:
