@@ -89,6 +89,23 @@ def test_nothing_is_written_where_a_change_is_refused(project, calls):
     assert config_of(project).read_bytes() == before and not calls
 
 
+@pytest.mark.parametrize("trained", [False, True])
+def test_a_configuration_that_is_refused_untrained_does_not_stay(project, monkeypatch, trained):
+    path = config_of(project)
+    former = path.read_bytes()
+
+    def refuse(*arguments, **more):
+        if trained:
+            (path.parent / "snapshot-001.pt").touch()
+        raise ConfigError("no such optimizer")
+
+    monkeypatch.setattr(module, "train", refuse)
+    changes = {"runner.optimizer.type": "Foo"}
+    with pytest.raises(ConfigError, match="no such optimizer"):
+        train_network(project, epochs=2, pytorch_cfg_updates=changes, device="cpu")
+    assert (path.read_bytes() == former) is not trained
+
+
 def test_the_detector_comes_first(top_down, calls, machine, tmp_path):
     snapshots = tmp_path / "pose.pt", tmp_path / "boxes.pt"
     for path in snapshots:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from dlc_deploy.choices import TrainingPrecision
-from dlc_deploy.errors import ConfigError, SnapshotError
+from dlc_deploy.errors import ConfigError, DlcDeployError, SnapshotError
 
 from ..config import write_config
 from ..config.changes import changed_config
@@ -164,10 +164,7 @@ def train_models(loader: Loader, changes: Mapping[str, Any], options: RunOptions
     config = changed_config(loader.model_cfg, changes, source)
     check_run(config, options, source)
     loader.model_cfg = config
-    if is_first_process() and changes:
-        with whole_file(loader.model_config_path) as partial:
-            write_config(partial, config)
-    with _logged(loader.model_folder / LOG):
+    with _written(loader, config, changes), _logged(loader.model_folder / LOG):
         if options.detector and loader.pose_task is Task.TOP_DOWN and config.get("detector"):
             _train_detector(loader, config, options)
         if options.pose and config["train_settings"]["epochs"] > 0:
@@ -181,6 +178,34 @@ def train_models(loader: Loader, changes: Mapping[str, Any], options: RunOptions
                 load_head_weights=options.load_head_weights,
                 **_shared(options),
             )
+
+
+@contextmanager
+def _written(loader: Loader, config: dict[str, Any], changes: Mapping[str, Any]) -> Iterator[None]:
+    """The changed configuration is in its file, to stay unless it is refused untrained.
+
+    The snapshots that are there already could not be read with a configuration that builds no
+    model, and whoever corrects the command would meet the refused value again.
+    """
+    if not changes or not is_first_process():
+        yield
+        return
+    path = loader.model_config_path
+    former, snapshots = path.read_bytes(), _snapshots(path.parent)
+    with whole_file(path) as partial:
+        write_config(partial, config)
+    try:
+        yield
+    except DlcDeployError:
+        if _snapshots(path.parent) == snapshots:
+            with whole_file(path) as partial:
+                partial.write_bytes(former)
+        raise
+
+
+def _snapshots(folder: Path) -> set[tuple[str, int]]:
+    """Names of snapshots and when each was written."""
+    return {(path.name, path.stat().st_mtime_ns) for path in folder.glob("*.pt")}
 
 
 def check_run(config: Mapping[str, Any], options: RunOptions, source: str) -> None:
