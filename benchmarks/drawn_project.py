@@ -74,6 +74,11 @@ def _table(keypoints: NDArray[np.float64], names: list[str]) -> pd.DataFrame:
     return pd.DataFrame(keypoints.reshape(len(names), -1), index=index, columns=columns)
 
 
+def labels_file(config: Path) -> Path:
+    """The labels of a drawn project; also a file of poses for a conditional model to refine."""
+    return config.parent / "labeled-data" / VIDEO / f"CollectedData_{SCORER}.h5"
+
+
 def individuals(mice: int) -> list[str]:
     """Their names."""
     return [f"mouse{number + 1}" for number in range(mice)]

@@ -28,7 +28,7 @@ from dlc_deploy.training.metrics import compute_metrics
 from dlc_deploy.training.projects import create_training_dataset
 from dlc_deploy.training.task import Task
 
-from .drawn_project import draw_project
+from .drawn_project import draw_project, labels_file
 from .machine import describe_machine, describe_versions
 
 ALLOWED = 2.0  # pixels
@@ -48,8 +48,8 @@ class Case:
 
 CASES = (
     Case("resnet_50"),
-    Case("rtmpose_s", steps=300, detector_steps=200),
-    Case("dlcrnet_stride16_ms5", mice=2),
+    Case("rtmpose_s", steps=300, detector_steps=500),
+    Case("dlcrnet_stride16_ms5", mice=2, steps=400),
     Case("dekr_w18", mice=2, steps=300),
     Case("ctd_prenet_rtmpose_s", mice=2, steps=300),
 )
@@ -107,7 +107,7 @@ def _overfit(case: Case, size: int) -> Fit:
         config = draw_project(
             Path(temporary) / "mice", mice=case.mice, images=IMAGES, size=size, seed=1
         )
-        conditions = _labels_as_conditions(config) if case.net_type.startswith("ctd") else None
+        conditions = labels_file(config) if case.net_type.startswith("ctd") else None
         create_training_dataset(config, net_type=case.net_type, ctd_conditions=conditions, seed=0)
         loader = DLCLoader(config, trainset_index=0, shuffle=1)
         began = time.perf_counter()
@@ -143,12 +143,6 @@ def _run(prefix: str, steps: int, rate: float) -> dict[str, Any]:
         f"{prefix}runner.optimizer.params.lr": rate,
         f"{prefix}runner.scheduler": {"type": "LRListScheduler", "params": falls},
     }
-
-
-def _labels_as_conditions(config: Path) -> Path:
-    """The project's labels, as the file of poses that a conditional model refines."""
-    (labels,) = config.parent.glob("labeled-data/*/CollectedData_*.h5")
-    return labels
 
 
 def _poses(loader: DLCLoader) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from dlc_deploy.training.runners import build_training_runner
 from dlc_deploy.training.snapshots import save_snapshot
 from dlc_deploy.training.task import Task
 
-from .drawn_project import draw_project
+from .drawn_project import draw_project, labels_file
 from .machine import describe_machine, describe_versions
 from .process import run_process
 
@@ -119,7 +119,12 @@ def _parse() -> argparse.Namespace:
 def _compare(case: Case, arguments: argparse.Namespace) -> Curve:
     with tempfile.TemporaryDirectory() as temporary:
         config = draw_project(Path(temporary) / "mice", mice=case.mice, size=arguments.size)
-        create_training_dataset(config, net_type=case.net_type, detector_type=case.detector)
+        create_training_dataset(
+            config,
+            net_type=case.net_type,
+            detector_type=case.detector,
+            ctd_conditions=labels_file(config) if case.net_type.startswith("ctd") else None,
+        )
         loader = DLCLoader(config, trainset_index=0, shuffle=1)
         snapshot = loader.model_folder / "initial.pt"
         own = _train(case, loader, snapshot, arguments.steps)
@@ -144,6 +149,8 @@ def _train(case: Case, loader: DLCLoader, snapshot: Path, steps: int) -> list[fl
     )
     save_snapshot(snapshot, {"metadata": {"epoch": 0}, "model": model.state_dict()})
     dataset = loader.create_dataset(build_transforms(config["data"]["inference"]), "train", task)
+    if task is Task.COND_TOP_DOWN:  # the conditions are the labels
+        dataset._sampler = _as_labelled  # type: ignore[assignment]
     batches = DataLoader(dataset, batch_size=BATCH)
     runner = build_training_runner(
         config["runner"], model_folder=snapshot.parent, task=task, model=model, device="cpu"
@@ -154,6 +161,10 @@ def _train(case: Case, loader: DLCLoader, snapshot: Path, steps: int) -> list[fl
     return [
         float(runner.step(batch, "train")["total_loss"]) for batch in itertools.islice(every, steps)
     ]
+
+
+def _as_labelled(keypoints: Any, *_: Any) -> Any:
+    return keypoints.copy()
 
 
 if __name__ == "__main__":

@@ -98,6 +98,12 @@ def trained(folder, *epochs, detector=False, best=None):
         (folder / f"{prefix}-{'best-' if epoch == best else ''}{epoch:03}.pt").touch()
 
 
+@pytest.mark.parametrize("epochs", [0, 1])
+def test_a_configuration_without_epochs_is_told(project, capsys, epochs):
+    assert train(project, *QUICK, "--epochs", epochs) == 0
+    assert ("asks for 0 epochs. Give --epochs N." in capsys.readouterr().err) == (epochs == 0)
+
+
 def test_a_project_is_trained_from_nothing(project, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     assert train(project, *QUICK, "--epochs", 2, "--set", "runner.eval_interval=2") == 0

@@ -158,6 +158,11 @@ def _report(arguments: argparse.Namespace, loader: Loader, runs: list[ModelRun])
 
     if not is_first_process():
         return
+    if not any(run.epochs for run in runs):
+        print(
+            f"nothing was trained: {loader.model_config_path} asks for 0 epochs. Give --epochs N.",
+            file=sys.stderr,
+        )
     report = Report.of(loader, runs)
     if arguments.json:
         import json
@@ -165,7 +170,6 @@ def _report(arguments: argparse.Namespace, loader: Loader, runs: list[ModelRun])
         print(json.dumps(report.as_json(), indent=2))
         return
     if not report.rows:
-        print(f"nothing was trained; the model is configured in {loader.model_config_path}")
         return
     from dlc_deploy.runtime.console import print_table
 
