@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import sys
 
 import numpy as np
 import pytest
@@ -116,7 +117,7 @@ def test_unique_bodyparts_are_judged_beside_the_animals(tmp_path, monkeypatch):
 
 @pytest.mark.filterwarnings("error::UserWarning")
 def test_no_more_workers_are_started_than_there_are_cores(tmp_path, monkeypatch):
-    monkeypatch.setattr("dlc_deploy.training.apis.train.available_cores", lambda: 1)
+    monkeypatch.setattr(sys.modules[train.__module__], "available_cores", lambda: 1)
     started = []
     original = torch.utils.data.DataLoader.__init__
 
