@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from dlc_deploy.errors import ConfigError, InputError
-from tests.labeled_images import PIXELS, labeled, parameters
 
 torch = pytest.importorskip("torch")
 
 from dlc_deploy.training.data.collate import COLLATE_FUNCTIONS, join  # noqa: E402
 from dlc_deploy.training.data.dataset import PoseDataset  # noqa: E402
 from dlc_deploy.training.data.resizing import resize_and_crop  # noqa: E402
+from tests.labeled_images import PIXELS, labeled, parameters  # noqa: E402
 
 pytestmark = pytest.mark.torch
 

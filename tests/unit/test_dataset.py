@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from dlc_deploy.errors import ConfigError, InputError
-from tests.labeled_images import HEIGHT, PIXELS, WIDTH, labeled, parameters
 
 torch = pytest.importorskip("torch")
 
@@ -18,6 +17,7 @@ from torchvision import tv_tensors  # noqa: E402
 
 from dlc_deploy.training.data.dataset import PoseDataset  # noqa: E402
 from dlc_deploy.training.task import Task  # noqa: E402
+from tests.labeled_images import HEIGHT, PIXELS, WIDTH, labeled, parameters  # noqa: E402
 
 pytestmark = pytest.mark.torch
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from dlc_deploy.errors import InputError
-from tests.labeled_images import PIXELS, labeled, parameters
 
 torch = pytest.importorskip("torch")
 
@@ -17,6 +16,7 @@ from torch.utils.data import DataLoader  # noqa: E402
 from dlc_deploy.training.data.collate import join  # noqa: E402
 from dlc_deploy.training.data.dataset import PoseDataset  # noqa: E402
 from dlc_deploy.training.data.reading import ImageReader, PixelCache  # noqa: E402
+from tests.labeled_images import PIXELS, labeled, parameters  # noqa: E402
 
 pytestmark = [
     pytest.mark.torch,

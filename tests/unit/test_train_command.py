@@ -98,12 +98,6 @@ def trained(folder, *epochs, detector=False, best=None):
         (folder / f"{prefix}-{'best-' if epoch == best else ''}{epoch:03}.pt").touch()
 
 
-@pytest.mark.parametrize("epochs", [0, 1])
-def test_a_configuration_without_epochs_is_told(project, capsys, epochs):
-    assert train(project, *QUICK, "--epochs", epochs) == 0
-    assert ("asks for 0 epochs. Give --epochs N." in capsys.readouterr().err) == (epochs == 0)
-
-
 def test_a_project_is_trained_from_nothing(project, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     assert train(project, *QUICK, "--epochs", 2, "--set", "runner.eval_interval=2") == 0
@@ -364,7 +358,8 @@ def test_restart_from_a_snapshot_leaves_it_where_it_is(project, calls):
 def test_nothing_is_trained_for_no_epochs(project, calls, capsys):
     assert train(project, "--epochs", 0) == 0
     assert not calls
-    assert f"configured in {folder_of(project)}" in capsys.readouterr().out
+    told = capsys.readouterr().err
+    assert f"{folder_of(project) / 'pytorch_config.yaml'} asks for 0 epochs" in told
 
 
 @pytest.mark.parametrize(
