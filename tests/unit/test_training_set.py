@@ -18,6 +18,9 @@ from dlc_deploy.training.projects.annotations import read_annotations
 from dlc_deploy.training.projects.shuffles import existing_shuffles, read_documentation
 from tests.training_projects import BODYPARTS, SCORER, VIDEO, make_dlc_project, write_labels
 
+pytest.importorskip("torch")
+pytestmark = pytest.mark.torch
+
 
 @pytest.fixture
 def project(tmp_path):
