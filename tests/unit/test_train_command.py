@@ -19,7 +19,7 @@ from dlc_deploy.training.data.dlcloader import ProjectFolders
 from dlc_deploy.training.models.backbones import BACKBONES
 from dlc_deploy.training.runners.base import TrainingRunner
 from dlc_deploy.training.task import Task
-from tests.small_training import register_small_model
+from tests.small_training import allow_every_machine, recorded_trainings, register_small_model
 from tests.training_projects import make_coco_project, make_dlc_project
 
 pytestmark = pytest.mark.torch
@@ -55,18 +55,13 @@ def coco(tmp_path):
 @pytest.fixture
 def calls(monkeypatch):
     """What ``train`` is called with, instead of training."""
-    made = []
-    monkeypatch.setattr(
-        module, "train", lambda loader, config, task, **more: made.append((config, task, more))
-    )
-    return made
+    return recorded_trainings(monkeypatch, module)
 
 
 @pytest.fixture
 def machine(monkeypatch):
     """A machine that has every device and precision."""
-    monkeypatch.setattr(module, "check_device", lambda device: None)
-    monkeypatch.setattr(module, "check_precision", lambda precision, device: None)
+    allow_every_machine(monkeypatch, module)
 
 
 def train(*words):

@@ -10,7 +10,7 @@ from dlc_deploy.training.apis import train_network as module
 from dlc_deploy.training.apis.train_network import train_network
 from dlc_deploy.training.data import DLCLoader
 from dlc_deploy.training.task import Task
-from tests.small_training import register_small_model
+from tests.small_training import allow_every_machine, recorded_trainings, register_small_model
 from tests.training_projects import make_dlc_project
 
 pytestmark = pytest.mark.torch
@@ -34,18 +34,13 @@ def top_down(tmp_path):
 @pytest.fixture
 def calls(monkeypatch):
     """What ``train`` is called with, instead of training."""
-    made = []
-    monkeypatch.setattr(
-        module, "train", lambda loader, config, task, **more: made.append((config, task, more))
-    )
-    return made
+    return recorded_trainings(monkeypatch, module)
 
 
 @pytest.fixture
 def machine(monkeypatch):
     """A machine that has every device and precision."""
-    monkeypatch.setattr(module, "check_device", lambda device: None)
-    monkeypatch.setattr(module, "check_precision", lambda precision, device: None)
+    allow_every_machine(monkeypatch, module)
 
 
 def config_of(project, shuffle=1):

@@ -12,6 +12,8 @@ from dlc_deploy.choices import PlotMode
 from dlc_deploy.errors import UsageError
 from dlc_deploy.registration import add_register_argument, register_models
 
+from .training_arguments import add_annotation_files
+
 if TYPE_CHECKING:
     from dlc_deploy.training.data.base import Loader
     from dlc_deploy.training.evaluation.snapshot import Evaluation, EvaluationOptions
@@ -71,12 +73,7 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="of a COCO folder: the model's pytorch_config.yaml (default: the only one in it)",
     )
-    parser.add_argument(
-        "--train", metavar="FILE", help="of a COCO folder's annotations (default: train.json)"
-    )
-    parser.add_argument(
-        "--test", metavar="FILE", help="likewise (default: test.json, if there is one)"
-    )
+    add_annotation_files(parser)
     parser.add_argument(
         "--snapshot",
         type=_snapshot,

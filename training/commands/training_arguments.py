@@ -28,6 +28,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_records(parser.add_argument_group("what is kept and told"))
 
 
+def add_annotation_files(group: argparse._ActionsContainer) -> None:
+    """Which annotations of a COCO folder a command reads."""
+    group.add_argument(
+        "--train", metavar="FILE", help="of a COCO folder's annotations (default: train.json)"
+    )
+    group.add_argument(
+        "--test", metavar="FILE", help="likewise (default: test.json, if there is one)"
+    )
+
+
 def _add_data(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--shuffle", type=natural, metavar="N", help="of a project; made if need be (default: 1)"
@@ -38,12 +48,7 @@ def _add_data(group: argparse._ArgumentGroup) -> None:
         metavar="N",
         help="which of the project's TrainingFraction (default: 0)",
     )
-    group.add_argument(
-        "--train", metavar="FILE", help="of a COCO folder's annotations (default: train.json)"
-    )
-    group.add_argument(
-        "--test", metavar="FILE", help="likewise (default: test.json, if there is one)"
-    )
+    add_annotation_files(group)
 
 
 def _add_model(group: argparse._ArgumentGroup) -> None:
